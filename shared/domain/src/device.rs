@@ -1,0 +1,152 @@
+//! A device's records in the registry.
+
+use serde::{Deserialize, Serialize};
+
+use crate::csr::PublicKeyId;
+use crate::handout::HandOut;
+use crate::names::{CertificateId, OperationId, ProfileName, ThingName};
+use crate::request::CreateRequest;
+use crate::time::Moment;
+
+/// Where a device stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum DeviceStatus {
+    /// A creation has claimed the name and has not ended.
+    Creating,
+    /// The device exists, whole.
+    Active,
+    /// A deletion has claimed it.
+    Deleting,
+    /// An undo failed; a person is needed.
+    Stuck,
+}
+
+impl DeviceStatus {
+    /// The status as the API spells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Creating => "CREATING",
+            Self::Active => "ACTIVE",
+            Self::Deleting => "DELETING",
+            Self::Stuck => "STUCK",
+        }
+    }
+
+    /// Reads the API's spelling.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Creating, Self::Active, Self::Deleting, Self::Stuck]
+            .into_iter()
+            .find(|status| status.name() == text)
+    }
+}
+
+/// Who holds a device's private key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Custody {
+    /// The device made it; nobody else ever sees it.
+    Device,
+    /// We made it; it lies encrypted in the custody bucket.
+    Vault,
+}
+
+/// `DEVICE#name / RECORD`: the device itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeviceRecord {
+    /// What was asked for.
+    #[serde(flatten)]
+    pub request: CreateRequest,
+    /// Where it stands.
+    pub status: DeviceStatus,
+    /// Who holds its key.
+    pub custody: Custody,
+    /// The operation that created it.
+    pub created_by: OperationId,
+    /// The operation that works on it now, or worked on it last.
+    pub operation_id: OperationId,
+    /// When its creation was claimed.
+    pub created_at: Moment,
+    /// Its certificate, once it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_id: Option<CertificateId>,
+    /// The listing index's partition.
+    pub listing_shard: String,
+}
+
+/// Over how many partitions the listing index spreads.
+pub const LISTING_SHARDS: u32 = 16;
+
+/// The listing index's partition with this number.
+pub fn listing_shard(number: u32) -> String {
+    format!("DEVICES#{number:02}")
+}
+
+/// The listing partition of one name; the same for ever.
+pub fn listing_shard_of(name: &ThingName) -> String {
+    let digest = crate::csr::sha256_hex(name.as_str().as_bytes());
+    let number = u32::from_str_radix(&digest[..4], 16).unwrap_or_default();
+    listing_shard(number % LISTING_SHARDS)
+}
+
+/// `DEVICE#name / CERT#id`: one certificate of a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CertificateRecord {
+    /// The certificate's id.
+    pub certificate_id: CertificateId,
+    /// The certificate.
+    pub certificate_pem: String,
+    /// The key it certifies.
+    pub public_key: PublicKeyId,
+    /// Who holds that key.
+    pub custody: Custody,
+    /// The custody bucket's key for it, with custody `vault`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_object: Option<String>,
+    /// What issued it.
+    pub issuer: Issuer,
+    /// When it was issued.
+    pub issued_at: Moment,
+    /// When it ends.
+    pub not_after: Moment,
+    /// The hand-out of its key, once that has happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hand_out: Option<HandOut>,
+}
+
+/// What signs a device's certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Issuer {
+    /// AWS IoT's own authority.
+    AwsIot,
+}
+
+/// `DEVICE#name / TOMBSTONE`: what remains of a deleted device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tombstone {
+    /// The name it had.
+    pub thing_name: ThingName,
+    /// Every certificate it had; none of these is ever accepted again.
+    pub certificate_ids: Vec<CertificateId>,
+    /// The deletion.
+    pub operation_id: OperationId,
+    /// When it was deleted.
+    pub deleted_at: Moment,
+    /// When the row may go: when the last certificate would have ended, in
+    /// seconds since 1970 (the table's time to live).
+    pub expires_at: u64,
+}
+
+/// `DEVICE#name / PREREGISTRATION`: a name that may be claimed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Preregistration {
+    /// The name.
+    pub thing_name: ThingName,
+    /// The profile it may be claimed under.
+    pub profile: ProfileName,
+}
