@@ -1,0 +1,119 @@
+//! `lamp device delete`: answered with an operation, followed to its proof.
+
+use clap::Args;
+use serde_json::Value;
+
+use crate::api::{Api, Call};
+use crate::bulk::{self, CONCURRENCY, Outcome};
+use crate::failure::{Exit, Failure};
+use crate::operation::{self, Patience};
+use crate::output::{self, Format};
+use crate::progress;
+
+/// Which devices, and whether to wait.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The devices' thing names
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
+
+    /// Wait for each operation's end and print its proof; without, the exit
+    /// code is 4 while anything still runs
+    #[arg(long)]
+    wait: bool,
+
+    #[command(flatten)]
+    patience: Patience,
+
+    /// How many devices are deleted at a time
+    #[arg(long, default_value_t = CONCURRENCY, value_name = "N")]
+    concurrency: usize,
+}
+
+pub(super) async fn run(arguments: &Arguments, api: &Api, format: Format) -> Result<Exit, Failure> {
+    let bar = progress::bar("deleting", arguments.names.len());
+    let items = arguments
+        .names
+        .iter()
+        .map(|name| (name.clone(), ()))
+        .collect();
+    let outcomes = bulk::each(
+        items,
+        arguments.concurrency,
+        format,
+        &bar,
+        async |name, ()| {
+            let answer = api.send(Call::delete(&["devices", name])).await?.body;
+            let operation = match (arguments.wait, answer["operationId"].as_str()) {
+                (true, Some(id)) => operation::wait_for(api, id, arguments.patience).await?,
+                _ => answer,
+            };
+            // What is not there needs no operation to be gone.
+            let absent = operation["status"] == "ABSENT";
+            Ok((
+                if absent {
+                    Exit::Done
+                } else {
+                    operation::exit(&operation)
+                },
+                operation,
+            ))
+        },
+    )
+    .await;
+    if !format.is_json() {
+        show(&outcomes);
+    }
+    Ok(bulk::conclude(&outcomes))
+}
+
+fn show(outcomes: &[Outcome]) {
+    if let [
+        Outcome {
+            result: Ok((_, operation)),
+            ..
+        },
+    ] = outcomes
+        && operation["proof"].is_array()
+    {
+        operation::show(operation);
+        return;
+    }
+    let mut table = output::table(&["device", "", "proof", "operation"]);
+    for outcome in outcomes {
+        let row = match &outcome.result {
+            Ok((exit, operation)) => {
+                let status = output::plain(&operation["status"]);
+                let said =
+                    Some(operation::verdict(operation)).filter(|verdict| !verdict.is_empty());
+                [
+                    outcome.name.as_str().into(),
+                    match exit {
+                        Exit::Done => output::good(status),
+                        Exit::Pending => output::open(status),
+                        _ => output::bad(status),
+                    },
+                    said.unwrap_or_else(|| reason(operation)).into(),
+                    output::plain(&operation["operationId"]).into(),
+                ]
+            }
+            Err(failure) => [
+                outcome.name.as_str().into(),
+                output::bad(failure.code),
+                failure.reason.as_str().into(),
+                failure.operation_id.clone().unwrap_or_default().into(),
+            ],
+        };
+        table.add_row(row);
+    }
+    output::line(&table.to_string());
+}
+
+fn reason(operation: &Value) -> String {
+    let reason = output::plain(&operation["failure"]["reason"]);
+    if reason.is_empty() {
+        output::plain(&operation["message"])
+    } else {
+        reason
+    }
+}

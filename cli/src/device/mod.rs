@@ -1,0 +1,84 @@
+//! `lamp device`: a thing, its certificate, its memberships and its record,
+//! taken as one.
+
+mod create;
+mod credentials;
+mod delete;
+mod list;
+mod preregister;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+
+use clap::Subcommand;
+use lamplighter_domain::names::ThingName;
+
+use crate::api::Api;
+use crate::failure::{Exit, Failure};
+use crate::fleet_csv::{self, Row};
+use crate::output::Format;
+
+/// What can be done with devices.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Create devices; one that is there as asked for is left as it is
+    Create(create::Arguments),
+    /// List devices, filtered
+    List(list::Arguments),
+    /// Show one device's record
+    Show {
+        /// The device's thing name
+        name: String,
+    },
+    /// Delete devices and everything linked to them
+    Delete(delete::Arguments),
+    /// Fetch a device's private key from the vault, which hands it out once
+    Credentials(credentials::Arguments),
+    /// Let devices claim these names, under a profile of the catalog
+    Preregister(preregister::Arguments),
+}
+
+pub(crate) async fn run(
+    command: &Command,
+    connect: impl AsyncFn() -> Result<Api, Failure>,
+    format: Format,
+) -> Result<Exit, Failure> {
+    match command {
+        Command::Create(arguments) => create::run(arguments, connect, format).await,
+        Command::List(arguments) => list::run(arguments, &connect().await?, format).await,
+        Command::Show { name } => list::show(name, &connect().await?, format).await,
+        Command::Delete(arguments) => delete::run(arguments, &connect().await?, format).await,
+        Command::Credentials(arguments) => credentials::run(arguments, connect, format).await,
+        Command::Preregister(arguments) => preregister::run(arguments, connect, format).await,
+    }
+}
+
+/// The rows of a devices file.
+fn rows(file: &Path) -> Result<Vec<Row>, Failure> {
+    let within = |mut failure: Failure| {
+        failure.reason = format!("{}: {}", file.display(), failure.reason);
+        failure
+    };
+    let source = File::open(file)
+        .map_err(|error| Failure::usage(error.to_string(), ""))
+        .map_err(within)?;
+    fleet_csv::read(source).map_err(within)
+}
+
+/// A name that is safe as part of a file's name, by the service's own rule.
+fn thing_name(name: &str) -> Result<ThingName, Failure> {
+    Ok(ThingName::parse(name)?)
+}
+
+/// `NAME=VALUE`, as an argument.
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write it as NAME=VALUE".to_owned()),
+    }
+}
+
+fn pairs(pairs: &[(String, String)]) -> BTreeMap<String, String> {
+    pairs.iter().cloned().collect()
+}

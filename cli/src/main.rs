@@ -1,0 +1,85 @@
+//! `lamp`: the operator's command line of Lamplighter.
+//!
+//! Each command group has a file of its own; what they share is the signed
+//! client (`api`), the keys on this machine (`keys`), and how results are
+//! written (`output`) and failures end (`failure`).
+
+mod api;
+mod bulk;
+mod catalog;
+mod device;
+mod failure;
+mod fleet_csv;
+mod keys;
+mod operation;
+mod output;
+mod progress;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::api::Api;
+use crate::failure::{Exit, Failure};
+use crate::output::Format;
+use crate::settings::{Settings, Target};
+
+const ABOUT: &str = "Creates, shows and removes devices on AWS IoT Core, by Lamplighter's API";
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage, 3 refused, 4 pending \
+                          (an operation still runs, or the service was busy).";
+
+#[derive(Debug, Parser)]
+#[command(name = "lamp", version, about = ABOUT, after_help = EXIT_CODES)]
+struct Lamp {
+    #[command(subcommand)]
+    group: Group,
+
+    /// How results are written to standard output
+    #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
+    output: Format,
+
+    /// How often a request is sent at most, when the service is busy or no
+    /// reply comes
+    #[arg(long, global = true, default_value_t = 8, value_name = "TIMES")]
+    tries: u32,
+
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(Debug, Subcommand)]
+enum Group {
+    /// The fleet's declared organisation
+    #[command(subcommand)]
+    Catalog(catalog::Command),
+    /// Devices: a thing, its certificate, its memberships and its record
+    #[command(subcommand)]
+    Device(Box<device::Command>),
+    /// What takes longer than a request
+    #[command(subcommand)]
+    Operation(operation::Command),
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let lamp = Lamp::parse();
+    let exit = run(&lamp).await.unwrap_or_else(|failure| {
+        if lamp.output.is_json() {
+            output::document(&output::failure_document(&[], &failure));
+        }
+        output::note(&failure.text());
+        failure.exit
+    });
+    exit.into()
+}
+
+async fn run(lamp: &Lamp) -> Result<Exit, Failure> {
+    let connect = async || Ok(Api::new(Settings::resolve(&lamp.target).await?, lamp.tries));
+    match &lamp.group {
+        Group::Catalog(command) => catalog::run(command, connect, lamp.output).await,
+        Group::Device(command) => device::run(command, connect, lamp.output).await,
+        Group::Operation(command) => operation::run(command, &connect().await?, lamp.output).await,
+    }
+}

@@ -1,0 +1,207 @@
+//! `lamp operation`: what takes longer than a request, and its proof.
+
+use std::time::Duration;
+
+use clap::Subcommand;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::api::{Api, Call};
+use crate::failure::{Exit, Failure};
+use crate::output::{self, Format};
+
+/// How long `--wait` waits.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Patience {
+    /// How many seconds to wait at most; then the exit code is 4
+    #[arg(long, default_value_t = 900, value_name = "SECONDS")]
+    timeout: u64,
+}
+
+/// What can be done with an operation.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show where an operation stands, its steps and its proof
+    Show {
+        /// The operation's id, as a create or a delete answered
+        id: String,
+        /// Wait until it has ended
+        #[arg(long)]
+        wait: bool,
+        #[command(flatten)]
+        patience: Patience,
+    },
+}
+
+pub(crate) async fn run(command: &Command, api: &Api, format: Format) -> Result<Exit, Failure> {
+    let Command::Show { id, wait, patience } = command;
+    let operation = if *wait {
+        wait_for(api, id, *patience).await?
+    } else {
+        observe(api, id).await?
+    };
+    if format.is_json() {
+        output::document(&operation);
+    } else {
+        show(&operation);
+    }
+    Ok(exit(&operation))
+}
+
+async fn observe(api: &Api, id: &str) -> Result<Value, Failure> {
+    Ok(api.send(Call::get(&["operations", id])).await?.body)
+}
+
+/// The operation once it has ended, or as it stands when patience has.
+pub(crate) async fn wait_for(api: &Api, id: &str, patience: Patience) -> Result<Value, Failure> {
+    let until = Instant::now() + Duration::from_secs(patience.timeout);
+    let mut pause = Duration::from_millis(250);
+    loop {
+        let operation = observe(api, id).await?;
+        if exit(&operation) != Exit::Pending || Instant::now() + pause > until {
+            return Ok(operation);
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 3 / 2).min(Duration::from_secs(3));
+    }
+}
+
+/// The exit code that an operation's status means. A proof with a line that is
+/// not clear is no success, whatever the status says.
+pub(crate) fn exit(operation: &Value) -> Exit {
+    match operation["status"].as_str() {
+        Some("DONE") if survivors(operation).next().is_some() => Exit::Failed,
+        Some("DONE") => Exit::Done,
+        Some("REFUSED" | "COMPENSATED") => Exit::Refused,
+        Some("RUNNING" | "UNDOING") => Exit::Pending,
+        _ => Exit::Failed,
+    }
+}
+
+/// The proof's lines that found something left.
+fn survivors(operation: &Value) -> impl Iterator<Item = &Value> {
+    proof(operation).iter().filter(|line| line["clear"] != true)
+}
+
+fn proof(operation: &Value) -> &[Value] {
+    operation["proof"].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// The proof in a few words.
+pub(crate) fn verdict(operation: &Value) -> String {
+    let all = proof(operation).len();
+    let left: Vec<_> = survivors(operation)
+        .map(|line| output::plain(&line["subject"]))
+        .collect();
+    match (all, left.as_slice()) {
+        (0, _) => String::new(),
+        (_, []) => format!("{all} looked for, nothing left"),
+        (_, left) => format!("left: {}", left.join(", ")),
+    }
+}
+
+pub(crate) fn show(operation: &Value) {
+    let fields = [
+        "operationId",
+        "kind",
+        "thingName",
+        "status",
+        "startedAt",
+        "endedAt",
+    ];
+    let mut facts: Vec<_> = fields
+        .into_iter()
+        .filter(|name| !operation[*name].is_null())
+        .map(|name| (name, output::plain(&operation[name])))
+        .collect();
+    for name in ["field", "reason", "remedy"] {
+        if !operation["failure"][name].is_null() {
+            facts.push((name, output::plain(&operation["failure"][name])));
+        }
+    }
+    output::line(&output::facts(facts).to_string());
+    show_steps(operation);
+    show_proof(operation);
+}
+
+fn show_steps(operation: &Value) {
+    let steps = operation["steps"].as_array().map_or(&[][..], Vec::as_slice);
+    if steps.is_empty() {
+        return;
+    }
+    let mut table = output::table(&["step", ""]);
+    for step in steps {
+        let (name, rest) = match step {
+            Value::Object(fields) => {
+                let named = ["name", "step"]
+                    .into_iter()
+                    .find(|name| fields.contains_key(*name));
+                let mut rest = fields.clone();
+                let name = named.and_then(|name| rest.remove(name)).unwrap_or_default();
+                (output::plain(&name), output::plain(&Value::Object(rest)))
+            }
+            step => (output::plain(step), String::new()),
+        };
+        table.add_row([name, rest]);
+    }
+    output::line(&table.to_string());
+}
+
+fn show_proof(operation: &Value) {
+    if proof(operation).is_empty() {
+        return;
+    }
+    let mut table = output::table(&["proof of", "looked", "found", "clear"]);
+    for line in proof(operation) {
+        let clear = line["clear"] == true;
+        table.add_row([
+            output::plain(&line["subject"]).into(),
+            output::plain(&line["looked"]).into(),
+            output::plain(&line["found"]).into(),
+            if clear {
+                output::good("✓")
+            } else {
+                output::bad("✗")
+            },
+        ]);
+    }
+    output::line(&table.to_string());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_status_has_its_exit_code() {
+        for (status, code) in [
+            ("DONE", 0),
+            ("RUNNING", 4),
+            ("REFUSED", 3),
+            ("COMPENSATED", 3),
+            ("UNDOING", 4),
+            ("STUCK", 1),
+            ("FAILED", 1),
+            ("", 1),
+        ] {
+            assert_eq!(exit(&json!({ "status": status })).code(), code, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_proof_that_is_not_clear_is_no_success() {
+        let line = |subject, clear| json!({ "subject": subject, "clear": clear });
+        let clear = json!({ "status": "DONE", "proof": [line("thing", true)] });
+        assert_eq!(
+            (exit(&clear), verdict(&clear).as_str()),
+            (Exit::Done, "1 looked for, nothing left")
+        );
+        let left =
+            json!({ "status": "DONE", "proof": [line("thing", true), line("shadow", false)] });
+        assert_eq!(
+            (exit(&left), verdict(&left).as_str()),
+            (Exit::Failed, "left: shadow")
+        );
+    }
+}

@@ -1,0 +1,155 @@
+//! What goes to standard output: tables for people, or JSON documents, one a
+//! line, for programs. Everything else goes to standard error.
+
+use std::io::{self, Write};
+
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// Tables for people
+    Table,
+    /// One JSON document, or one a line for many
+    Json,
+}
+
+impl Format {
+    pub(crate) fn is_json(self) -> bool {
+        self == Self::Json
+    }
+}
+
+/// Writes a line to standard output. A reader that went away (`| head`) is no
+/// failure of ours.
+pub(crate) fn line(text: &str) {
+    let _ = writeln!(io::stdout().lock(), "{text}");
+}
+
+/// Writes a remark to standard error.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Writes a document as one line; its fields are in alphabetical order.
+pub(crate) fn document(document: &Value) {
+    line(&document.to_string());
+}
+
+/// What failed, as a document; `about` are fields that say what it was about.
+pub(crate) fn failure_document(about: &[(&str, &str)], failure: &Failure) -> Value {
+    let mut document = json!({ "error": failure.json() });
+    for (name, value) in about {
+        document[*name] = Value::from(*value);
+    }
+    document
+}
+
+/// A table with bold headings.
+pub(crate) fn table(headings: &[&str]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(UTF8_FULL_CONDENSED.with_rounded_corners())
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(
+            headings
+                .iter()
+                .map(|text| Cell::new(text).add_attribute(Attribute::Bold)),
+        );
+    table
+}
+
+/// Two columns: a name and what it is.
+pub(crate) fn facts<'a>(facts: impl IntoIterator<Item = (&'a str, String)>) -> Table {
+    let mut table = table(&[]);
+    for (name, value) in facts {
+        table.add_row([
+            Cell::new(name).add_attribute(Attribute::Bold),
+            Cell::new(value),
+        ]);
+    }
+    table
+}
+
+/// Something that is as it should be.
+pub(crate) fn good(text: impl ToString) -> Cell {
+    Cell::new(text).fg(Color::Green)
+}
+
+/// Something that is not.
+pub(crate) fn bad(text: impl ToString) -> Cell {
+    Cell::new(text).fg(Color::Red)
+}
+
+/// Something that is not settled yet.
+pub(crate) fn open(text: impl ToString) -> Cell {
+    Cell::new(text).fg(Color::Yellow)
+}
+
+/// A JSON value as a person writes it: no quotes, lists and pairs by commas.
+pub(crate) fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| format!("{name}={}", plain(value)))
+            .collect::<Vec<_>>()
+            .join(", "),
+        other => other.to_string(),
+    }
+}
+
+/// A certificate id short enough for a table.
+pub(crate) fn short(id: &str) -> String {
+    if id.len() > 12 {
+        format!("{}…", &id[..12])
+    } else {
+        id.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Exit;
+
+    #[test]
+    fn documents_are_canonical() {
+        let document: Value =
+            serde_json::from_str(r#"{ "b": 1, "a": {"d": [ "x" ], "c": null} }"#).unwrap();
+        assert_eq!(document.to_string(), r#"{"a":{"c":null,"d":["x"]},"b":1}"#);
+    }
+
+    #[test]
+    fn a_failure_is_a_document_too() {
+        let mut failure = Failure::refused("csr", "RSA of 1024 bits", "Use P-256.");
+        failure.status = Some(400);
+        assert_eq!(failure.exit, Exit::Refused);
+        assert_eq!(
+            failure_document(&[("thingName", "x")], &failure).to_string(),
+            r#"{"error":{"code":"Local","field":"csr","reason":"RSA of 1024 bits","remedy":"Use P-256.","status":400},"thingName":"x"}"#
+        );
+    }
+
+    #[test]
+    fn people_read_no_quotes() {
+        for (value, text) in [
+            (json!(null), ""),
+            (json!("a"), "a"),
+            (json!(["a", "b"]), "a, b"),
+            (
+                json!({"city": "milan", "wattage": "40"}),
+                "city=milan, wattage=40",
+            ),
+            (json!(true), "true"),
+        ] {
+            assert_eq!(plain(&value), text);
+        }
+    }
+}

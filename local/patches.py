@@ -1,0 +1,35 @@
+"""What is changed in the emulator before it starts, in this order.
+
+Every module named here restores rules of AWS that the emulator lacks or
+relaxes; its `install()` changes the emulator in memory, never on disk.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+PATCHES = [
+    "local.lambda_latency",
+    "local.lambda_environment",
+    "local.lambda_trace",
+    "local.lambda_invocation",
+    "local.lambda_permission",
+    "local.http_api_reply",
+    "local.kms_conditions",
+    "local.dynamodb_conditions",
+    "local.s3_kms",
+    "local.cfn_http_api",
+    "local.cfn_table",
+    "local.cfn_bucket",
+    "local.cfn_function",
+    "local.cfn_state_machine",
+    "local.cfn_custom_resource",
+    "local.transport",
+    "local.faults",
+]
+
+
+def install_all() -> None:
+    """Apply every patch."""
+    for name in PATCHES:
+        importlib.import_module(name).install()
