@@ -1,0 +1,160 @@
+"""The demo's two ways to look: through `lamp`, and past it, at AWS's own API."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.exceptions import ClientError
+
+from local.demo_mqtt import Broker, Identity
+from local.settings import DEFAULT_STATE_DIR, ROOT, ROOT_KEY, ROOT_SECRET, StateDir
+
+EXAMPLE = ROOT / "examples" / "street-lights"
+STATE = StateDir(DEFAULT_STATE_DIR)
+# Keys and certificates of one run of the demo.
+SCRATCH = STATE.path / "demo"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a run of `lamp` came to."""
+
+    exit: int
+    documents: list[dict[str, Any]]
+    stderr: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        return self.documents[0] if self.documents else {}
+
+
+class Lamp:
+    """The operator's command line, run as an operator runs it."""
+
+    def __init__(self) -> None:
+        self.binary = ROOT / "target" / "local" / "lamp"
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "LAMP_"))},
+            "LAMP_OUTPUTS": str(STATE.outputs_file),
+            "LAMP_KEYS_DIR": str(SCRATCH / "keys"),
+        }
+
+    def __call__(self, *arguments: object, bars: bool = False) -> Answer:
+        """Run it for its JSON; with `bars` its progress goes to the terminal."""
+        done = subprocess.run(
+            [self.binary, "--output", "json", *map(str, arguments)],
+            cwd=ROOT, env=self._environment, text=True, check=False,
+            stdout=subprocess.PIPE, stderr=None if bars else subprocess.PIPE,
+        )
+        documents = [json.loads(line) for line in done.stdout.splitlines()]
+        return Answer(done.returncode, documents, (done.stderr or "").strip())
+
+    def table(self, *arguments: object) -> str:
+        """What a person sees of it."""
+        done = subprocess.run(
+            [self.binary, *map(str, arguments)],
+            cwd=ROOT, env=self._environment, text=True, check=False, stdout=subprocess.PIPE,
+        )
+        return done.stdout.rstrip()
+
+    def identity(self, name: str) -> Identity:
+        """Where `lamp` keeps a device's certificate and key."""
+        keys = SCRATCH / "keys"
+        return Identity(keys / f"{name}.cert.pem", keys / f"{name}.key.pem")
+
+
+class Aws:
+    """AWS's own API, as the account's root: no line of Lamplighter's code is between."""
+
+    def __init__(self, outputs: dict[str, Any]) -> None:
+        session = boto3.Session(
+            aws_access_key_id=ROOT_KEY, aws_secret_access_key=ROOT_SECRET, region_name=outputs["region"],
+        )
+        self.iot = session.client("iot", endpoint_url=outputs["aws_endpoint"])
+        self.s3 = session.client("s3", endpoint_url=outputs["aws_endpoint"])
+        self._bucket = outputs["stack"]["CustodyBucket"]
+
+    def things(self) -> set[str]:
+        pages = self.iot.get_paginator("list_things").paginate()
+        return {thing["thingName"] for page in pages for thing in page["things"]}
+
+    def certificates(self) -> set[str]:
+        pages = self.iot.get_paginator("list_certificates").paginate()
+        return {found["certificateId"] for page in pages for found in page["certificates"]}
+
+    def principals(self, thing: str) -> list[dict[str, str]]:
+        """Each principal's certificate id and whether it is this thing's alone."""
+        found = self.iot.list_thing_principals_v2(thingName=thing)["thingPrincipalObjects"]
+        return [
+            {"certificateId": each["principal"].rsplit("/", 1)[-1], "type": each["thingPrincipalType"]}
+            for each in found
+        ]
+
+    def groups(self, thing: str) -> list[str]:
+        found = self.iot.list_thing_groups_for_thing(thingName=thing)["thingGroups"]
+        return sorted(group["groupName"] for group in found)
+
+    def policies(self, target: str, *, inherited: bool = False) -> list[str]:
+        found = self.iot.list_attached_policies(target=target, recursive=inherited)["policies"]
+        return sorted(policy["policyName"] for policy in found)
+
+    def custody(self) -> dict[str, list[str]]:
+        """The key objects in custody, by device: every version of each."""
+        pages = self.s3.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix="keys/")
+        found: dict[str, list[str]] = {}
+        for page in pages:
+            for each in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]:
+                found.setdefault(each["Key"].split("/")[1], []).append(each["Key"])
+        return found
+
+    def sealed(self, key: str) -> tuple[bytes, str]:
+        """A key object as it lies there, and how S3 encrypts it besides."""
+        found = self.s3.get_object(Bucket=self._bucket, Key=key)
+        return found["Body"].read(), found.get("ServerSideEncryption", "none")
+
+    def error(self, operation: str, **arguments: str) -> str:
+        """The error that a call ends with."""
+        try:
+            getattr(self.iot, operation)(**arguments)
+        except ClientError as error:
+            return error.response["Error"]["Code"]
+        return "no error"
+
+
+def running_outputs() -> dict[str, Any] | None:
+    """The outputs of the local cloud, if it is up."""
+    from local.process import running
+
+    if running(STATE) is None or not STATE.outputs_file.exists():
+        return None
+    return json.loads(STATE.outputs_file.read_text())
+
+
+def cloud(command: str) -> int:
+    """Bring the local cloud up or down, its words on the terminal."""
+    return subprocess.run([sys.executable, "-m", "local", command], cwd=ROOT, check=False).returncode
+
+
+def broker(outputs: dict[str, Any]) -> Broker:
+    return Broker(outputs["mqtt_host"], int(outputs["mqtt_port"]), Path(outputs["mqtt_ca"]))
+
+
+def fleet() -> list[dict[str, str]]:
+    """The rows of devices.csv."""
+    with (EXAMPLE / "devices.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def fresh_scratch() -> None:
+    shutil.rmtree(SCRATCH, ignore_errors=True)
+    (SCRATCH / "other").mkdir(parents=True)
+    SCRATCH.chmod(0o700)
