@@ -19,6 +19,7 @@ from botocore.config import Config
 
 from local import process
 from local.settings import ACCOUNT, REGION, ROOT_KEY, ROOT_SECRET, StateDir
+from local.tests.deployed import Stack, deploy_stack
 
 _ONE_ATTEMPT = Config(retries={"max_attempts": 0}, connect_timeout=5, read_timeout=30)
 
@@ -70,6 +71,11 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         yield Cloud(emulator.endpoint, "127.0.0.1", emulator.mqtt_port, state.mqtt_ca_file)
     finally:
         process.stop(state)
+
+
+@pytest.fixture(scope="session")
+def stack(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Stack:
+    return deploy_stack(cloud, StateDir(tmp_path_factory.mktemp("deploy")), tmp_path_factory.mktemp("stack") / "copy")
 
 
 @pytest.fixture

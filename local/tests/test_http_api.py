@@ -1,0 +1,54 @@
+"""HTTP APIs: routes, signatures, permissions, failures."""
+
+from __future__ import annotations
+
+from local.tests.deployed import Stack
+
+
+def test_routes_of_the_body_are_there_and_ask_for_iam(stack: Stack) -> None:
+    routes = stack.cloud.client("apigatewayv2").get_routes(ApiId=stack["Api"])["Items"]
+    assert {(route["RouteKey"], route["AuthorizationType"]) for route in routes} == {
+        ("GET /things/{thingName}", "AWS_IAM"), ("POST /things", "AWS_IAM")}
+
+
+def test_an_allowed_caller_is_served_and_named_to_the_function(stack: Stack) -> None:
+    status, answer = stack.request("GET", "/things/lamp-1")
+    assert status == 200, answer
+    assert answer["path"] == {"thingName": "lamp-1"}
+    assert answer["context"]["authorizer"]["iam"]["userArn"].endswith(":assumed-role/lamplighter-caller/local")
+
+
+def test_an_unsigned_request_is_forbidden(stack: Stack) -> None:
+    assert stack.request("GET", "/things/lamp-1", signed=False) == (403, {"message": "Forbidden"})
+
+
+def test_a_wrong_signature_is_forbidden(stack: Stack) -> None:
+    outputs = {**stack.outputs, "secret_access_key": "x" * 40}
+    status, _ = Stack(stack.cloud, outputs).request("GET", "/things/lamp-1")
+    assert status == 403
+
+
+def test_a_caller_whose_policy_does_not_name_the_route_is_forbidden(stack: Stack) -> None:
+    assert stack.request("POST", "/things", body={})[0] == 403
+
+
+def test_a_path_without_a_route_is_not_found(stack: Stack) -> None:
+    assert stack.request("GET", "/nothing")[0] == 404
+
+
+def test_a_failing_function_is_an_internal_server_error_that_tells_nothing(stack: Stack) -> None:
+    root = Stack(stack.cloud, {**stack.outputs, "access_key_id": "test", "secret_access_key": "test",
+                               "session_token": None})
+    for what in ("raise", "exit"):
+        assert root.request("POST", "/things", body={"do": what}) == (500, {"message": "Internal Server Error"})
+
+
+def test_a_function_that_permits_no_api_is_not_invoked(stack: Stack) -> None:
+    api = stack.cloud.client("apigatewayv2")
+    made = api.create_api(Name="unpermitted", ProtocolType="HTTP", Target=stack["Unpermitted"])["ApiId"]
+    integration = api.create_integration(
+        ApiId=made, IntegrationType="AWS_PROXY", IntegrationUri=stack["Unpermitted"], PayloadFormatVersion="2.0")
+    api.create_route(ApiId=made, RouteKey="GET /open", Target=f"integrations/{integration['IntegrationId']}")
+    api.create_stage(ApiId=made, StageName="$default", AutoDeploy=True)
+    other = Stack(stack.cloud, {**stack.outputs, "api_url": f"{stack.cloud.endpoint}/_aws/execute-api/{made}"})
+    assert other.request("GET", "/open", signed=False) == (500, {"message": "Internal Server Error"})

@@ -1,0 +1,90 @@
+"""AWS: five versions a policy, ten policies a target, and which policies are in force."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from local.tests.conftest import policy_document
+from local.tests.iot_refusals import refused
+from local.tests.mqtt_device import new_identity
+
+DOCUMENT = policy_document([{"Effect": "Allow", "Action": "iot:Connect", "Resource": "*"}])
+
+
+@pytest.fixture
+def iot(cloud):
+    return cloud.client("iot")
+
+
+@pytest.fixture
+def new_policy(iot, unique):
+    def make(target: str | None = None) -> str:
+        name = unique("policy")
+        iot.create_policy(policyName=name, policyDocument=DOCUMENT)
+        if target:
+            iot.attach_policy(policyName=name, target=target)
+        return name
+
+    return make
+
+
+def test_a_policy_has_at_most_five_versions(iot, new_policy):
+    name = new_policy()
+    for _ in range(4):
+        iot.create_policy_version(policyName=name, policyDocument=DOCUMENT, setAsDefault=True)
+    with refused("VersionsLimitExceededException"):
+        iot.create_policy_version(policyName=name, policyDocument=DOCUMENT)
+    iot.delete_policy_version(policyName=name, policyVersionId="1")
+    iot.create_policy_version(policyName=name, policyDocument=DOCUMENT)
+
+
+def test_a_target_has_at_most_ten_policies(cloud, iot, new_policy, tmp_path):
+    arn = new_identity(cloud, tmp_path).arn
+    for _ in range(10):
+        name = new_policy(arn)
+    with refused("LimitExceededException"):
+        new_policy(arn)
+    iot.attach_policy(policyName=name, target=arn)
+
+
+def test_policy_names_have_a_pattern_of_their_own(iot, unique):
+    iot.create_policy(policyName=unique("a.b=c,d+e@f"), policyDocument=DOCUMENT)
+    with refused("InvalidRequestException"):
+        iot.create_policy(policyName=unique("a:b"), policyDocument=DOCUMENT)
+
+
+@pytest.mark.parametrize("document", [
+    "{", "[]", "{}", json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow"}]}),
+    policy_document([{"Effect": "Allow", "Action": "iot:Connect", "Resource": ["x" * 2048]}]),
+])
+def test_malformed_documents_are_refused(iot, unique, document):
+    with refused("MalformedPolicyException"):
+        iot.create_policy(policyName=unique("policy"), policyDocument=document)
+
+
+def test_a_policy_in_use_is_not_deleted(cloud, iot, new_policy, tmp_path):
+    arn = new_identity(cloud, tmp_path).arn
+    name = new_policy(arn)
+    with refused("DeleteConflictException"):
+        iot.delete_policy(policyName=name)
+    iot.detach_policy(policyName=name, target=arn)
+    iot.delete_policy(policyName=name)
+
+
+def test_effective_policies_are_the_certificates_and_those_of_the_things_groups(cloud, iot, new_policy, unique, tmp_path):
+    root, leaf, thing, arn = unique("group"), unique("group"), unique("light"), new_identity(cloud, tmp_path).arn
+    root_arn = iot.create_thing_group(thingGroupName=root)["thingGroupArn"]
+    iot.create_thing_group(thingGroupName=leaf, parentGroupName=root)
+    iot.create_thing(thingName=thing)
+    iot.add_thing_to_thing_group(thingGroupName=leaf, thingName=thing)
+    own, above = new_policy(arn), new_policy(root_arn)
+
+    def in_force() -> set[str]:
+        found = iot.get_effective_policies(principal=arn, thingName=thing)["effectivePolicies"]
+        return {policy["policyName"] for policy in found}
+
+    assert in_force() == {own}
+    iot.attach_thing_principal(thingName=thing, principal=arn)
+    assert in_force() == {own, above}

@@ -1,0 +1,86 @@
+"""AWS: a tunnel lives 1 to 720 minutes, and once closed it stays closed."""
+
+from __future__ import annotations
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from local.tests.iot_refusals import refused
+from local.tests.mqtt_device import Device, allow_all, new_identity
+
+
+@pytest.fixture
+def tunnels(cloud):
+    return cloud.client("iotsecuretunneling")
+
+
+def for_thing(thing: str) -> dict:
+    return {"destinationConfig": {"thingName": thing, "services": ["SSH"]}}
+
+
+def test_a_tunnel_is_opened_and_closed_for_good(tunnels):
+    opened = tunnels.open_tunnel(description="tonight", timeoutConfig={"maxLifetimeTimeoutMinutes": 60})
+    which = {"tunnelId": opened["tunnelId"]}
+    assert opened["sourceAccessToken"] != opened["destinationAccessToken"]
+    tunnel = tunnels.describe_tunnel(**which)["tunnel"]
+    assert (tunnel["status"], tunnel["description"]) == ("OPEN", "tonight")
+    tunnels.close_tunnel(**which)
+    assert tunnels.describe_tunnel(**which)["tunnel"]["status"] == "CLOSED"
+    tunnels.close_tunnel(**which)
+    with refused("ResourceNotFoundException"):
+        tunnels.rotate_tunnel_access_token(**which, clientMode="ALL")
+    tunnels.close_tunnel(**which, delete=True)
+    with refused("ResourceNotFoundException"):
+        tunnels.describe_tunnel(**which)
+
+
+@pytest.mark.parametrize(("minutes", "accepted"), [(0, False), (1, True), (720, True), (721, False)])
+def test_the_lifetime_has_limits(cloud, minutes, accepted):
+    unchecked = boto3.client(
+        "iotsecuretunneling", endpoint_url=cloud.endpoint, region_name=cloud.region,
+        aws_access_key_id="test", aws_secret_access_key="test", config=Config(parameter_validation=False),
+    )
+    request = {"timeoutConfig": {"maxLifetimeTimeoutMinutes": minutes}}
+    if accepted:
+        unchecked.open_tunnel(**request)
+    else:
+        with refused("ValidationException"):
+            unchecked.open_tunnel(**request)
+
+
+def test_rotation_replaces_the_tokens_of_the_sides_it_names(tunnels):
+    opened = tunnels.open_tunnel()
+    rotated = tunnels.rotate_tunnel_access_token(tunnelId=opened["tunnelId"], clientMode="SOURCE")
+    assert rotated["sourceAccessToken"] != opened["sourceAccessToken"]
+    assert "destinationAccessToken" not in rotated
+
+
+def test_the_tunnels_of_a_thing_are_listed_newest_first_in_pages(tunnels, unique):
+    thing = unique("light")
+    opened = [tunnels.open_tunnel(**for_thing(thing))["tunnelId"] for _ in range(3)]
+    tunnels.open_tunnel(**for_thing(unique("light")))
+    first = tunnels.list_tunnels(thingName=thing, maxResults=2)
+    second = tunnels.list_tunnels(thingName=thing, maxResults=2, nextToken=first["nextToken"])
+    found = [one["tunnelId"] for one in first["tunnelSummaries"] + second["tunnelSummaries"]]
+    assert found == opened[::-1]
+    assert "nextToken" not in second
+
+
+def test_the_device_is_told(cloud, tunnels, unique, tmp_path):
+    thing, identity = unique("light"), new_identity(cloud, tmp_path)
+    allow_all(cloud, unique("all"), identity.arn)
+    with Device(cloud, thing, identity) as device:
+        assert device.connect()
+        assert device.subscribe(f"$aws/things/{thing}/tunnels/notify")
+        opened = tunnels.open_tunnel(**for_thing(thing))
+        _, message = device.receive()
+    assert message["clientAccessToken"] == opened["destinationAccessToken"]
+    assert (message["clientMode"], message["services"]) == ("destination", ["SSH"])
+
+
+def test_tunnels_are_tagged(tunnels):
+    arn = tunnels.open_tunnel(tags=[{"key": "reason", "value": "repair"}])["tunnelArn"]
+    tunnels.tag_resource(resourceArn=arn, tags=[{"key": "who", "value": "anna"}])
+    tunnels.untag_resource(resourceArn=arn, tagKeys=["reason"])
+    assert tunnels.list_tags_for_resource(resourceArn=arn)["tags"] == [{"key": "who", "value": "anna"}]
