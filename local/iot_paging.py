@@ -53,7 +53,7 @@ class Listing:
     items: str
     order: Callable[[Any], Key]
     style: Style
-    newest_first: bool = False
+    newest_first: bool
 
 
 def _by(*fields: str) -> Callable[[Any], Key]:
@@ -69,8 +69,10 @@ def _latest_execution(item: dict[str, Any]) -> Key:
     return [-summary["queuedAt"], item["jobId"], -summary["executionNumber"]]
 
 
-def _listing(method: str, template: str, items: str, order: Callable[[Any], Key], style: Style, **more: bool) -> Listing:
-    return Listing(method, compile_template(template), items, order, style, **more)
+def _listing(
+    method: str, template: str, items: str, order: Callable[[Any], Key], style: Style, *, newest_first: bool = False,
+) -> Listing:
+    return Listing(method, compile_template(template), items, order, style, newest_first)
 
 
 LISTINGS = (
@@ -112,7 +114,9 @@ def install() -> None:
     iot._route_request = route
 
 
-def page(items: list[Any], order: Callable[[Any], Key], limit: int, token: str | None, *, reverse: bool = False):
+def page(
+    items: list[Any], order: Callable[[Any], Key], limit: int, token: str | None, *, reverse: bool = False,
+) -> tuple[list[Any], str | None]:
     """The items after the one that `token` names, at most `limit`, and the token of the next page."""
     ordered = sorted(items, key=order, reverse=reverse)
     if token:

@@ -22,9 +22,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from ministack.core.iam_evaluator import EvalContext, evaluate_resource_policy
 from ministack.core.responses import request_scope
 from ministack.services import iot, lambda_svc
+
+from local.lambda_permission import service_may_invoke
 
 _EXPRESSION = re.compile(r"\$\{([^{}]*)\}")
 
@@ -72,21 +73,10 @@ def install() -> None:
 
 def _invoke(account_id: str, region: str, rule_name: str, function_arn: str, event: Any) -> None:
     with request_scope(account_id, region):
-        base, _, _ = lambda_svc._get_base_func_record_for_ref(function_arn)
         function, config, _ = lambda_svc._get_func_record_for_ref(function_arn)
-        if base is None or function is None or config is None:
+        if function is None or config is None:
             raise ActionFailed(f"Failed to invoke lambda function. Function not found: {function_arn}")
-        request = EvalContext(
-            principal_arn="*",
-            principal_type="Service",
-            principal_account="",
-            action="lambda:InvokeFunction",
-            resource_arn=function_arn,
-            region=region,
-            service_context={"aws:sourcearn": iot._topic_rule_arn(rule_name), "aws:sourceaccount": account_id},
-        )
-        decision = evaluate_resource_policy(base.get("policy"), request, service="iot.amazonaws.com").decision
-        if decision != "Allow":
+        if not service_may_invoke(function_arn, "iot.amazonaws.com", iot._topic_rule_arn(rule_name)):
             raise ActionFailed(f"Failed to invoke lambda function. Access denied to {function_arn}")
         lambda_svc.invoke_async_with_retry(lambda_svc._execution_record_for_config(function, config), event)
 

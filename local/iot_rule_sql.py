@@ -22,7 +22,7 @@ _OF_STRINGS: dict[str, Callable[..., Any]] = {
     "concat": lambda *texts: "".join(texts),
     "lower": lambda text: text.lower(),
     "upper": lambda text: text.upper(),
-    "length": lambda text: len(text),
+    "length": len,
     "startswith": lambda text, start: text.startswith(start),
     "endswith": lambda text, end: text.endswith(end),
     "regexp_matches": lambda text, pattern: re.search(pattern, text) is not None,

@@ -44,7 +44,8 @@ class Cloud:
 
     def as_role(self, name: str, statements: list[dict[str, Any]]) -> Callable[[str], Any]:
         """Clients of a new role that has just these permissions."""
-        trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{self.account}:root"}, "Action": "sts:AssumeRole"}
+        account = {"AWS": f"arn:aws:iam::{self.account}:root"}
+        trust = {"Effect": "Allow", "Principal": account, "Action": "sts:AssumeRole"}
         iam = self.client("iam")
         role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=policy_document([trust]))["Role"]
         iam.put_role_policy(RoleName=name, PolicyName="p", PolicyDocument=policy_document(statements))

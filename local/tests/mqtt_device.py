@@ -63,6 +63,8 @@ class Device:
     """One connection; `connect` says whether the broker accepted it."""
 
     def __init__(self, cloud: Cloud, client_id: str, identity: Identity | None) -> None:
+        self.client_id = client_id
+        self.identity = identity
         self._cloud = cloud
         self._answered = threading.Event()
         self._accepted = False

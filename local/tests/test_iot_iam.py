@@ -10,28 +10,46 @@ from local.tests.iot_refusals import refused
 from local.tests.mqtt_device import new_identity
 
 PREFIX = "arn:aws:iot:us-east-1:000000000000"
+CERTIFICATE = f"{PREFIX}:cert/{{certificate}}"
+GROUP = f"{PREFIX}:thinggroup/{{group}}"
 
 # Service, operation, request, and the resources that the action is checked on.
 CALLS: list[tuple[str, str, dict[str, Any], list[str]]] = [
     ("iot", "CreateThing", {"thingName": "{thing}"}, ["thing/{thing}"]),
-    ("iot", "CreateThing", {"thingName": "{new}", "billingGroupName": "{billing}"}, ["thing/{new}", "billinggroup/{billing}"]),
-    ("iot", "AttachPolicy", {"policyName": "{policy}", "target": f"{PREFIX}:thinggroup/{{group}}"}, ["thinggroup/{group}"]),
-    ("iot", "AttachPolicy", {"policyName": "{policy}", "target": f"{PREFIX}:cert/{{certificate}}"}, ["cert/{certificate}"]),
-    ("iot", "ListAttachedPolicies", {"target": f"{PREFIX}:thinggroup/{{group}}"}, ["*"]),
+    (
+        "iot", "CreateThing",
+        {"thingName": "{new}", "billingGroupName": "{billing}"},
+        ["thing/{new}", "billinggroup/{billing}"],
+    ),
+    ("iot", "AttachPolicy", {"policyName": "{policy}", "target": GROUP}, ["thinggroup/{group}"]),
+    ("iot", "AttachPolicy", {"policyName": "{policy}", "target": CERTIFICATE}, ["cert/{certificate}"]),
+    ("iot", "ListAttachedPolicies", {"target": GROUP}, ["*"]),
     ("iot", "GetPolicy", {"policyName": "{policy}"}, ["policy/{policy}"]),
-    ("iot", "AttachThingPrincipal", {"thingName": "{thing}", "principal": f"{PREFIX}:cert/{{certificate}}"}, ["cert/{certificate}"]),
-    ("iot", "DetachThingPrincipal", {"thingName": "{thing}", "principal": f"{PREFIX}:cert/{{certificate}}"}, ["cert/{certificate}"]),
-    ("iot", "ListPrincipalThings", {"principal": f"{PREFIX}:cert/{{certificate}}"}, ["cert/{certificate}"]),
-    ("iot", "ListPrincipalThingsV2", {"principal": f"{PREFIX}:cert/{{certificate}}"}, ["cert/{certificate}"]),
+    ("iot", "AttachThingPrincipal", {"thingName": "{thing}", "principal": CERTIFICATE}, ["cert/{certificate}"]),
+    ("iot", "DetachThingPrincipal", {"thingName": "{thing}", "principal": CERTIFICATE}, ["cert/{certificate}"]),
+    ("iot", "ListPrincipalThings", {"principal": CERTIFICATE}, ["cert/{certificate}"]),
+    ("iot", "ListPrincipalThingsV2", {"principal": CERTIFICATE}, ["cert/{certificate}"]),
     ("iot", "ListThingPrincipals", {"thingName": "{thing}"}, ["thing/{thing}"]),
     ("iot", "ListThingPrincipalsV2", {"thingName": "{thing}"}, ["thing/{thing}"]),
-    ("iot", "GetEffectivePolicies", {"principal": f"{PREFIX}:cert/{{certificate}}"}, ["cert/{certificate}"]),
+    ("iot", "GetEffectivePolicies", {"principal": CERTIFICATE}, ["cert/{certificate}"]),
     ("iot", "DescribeCertificate", {"certificateId": "{certificate}"}, ["cert/{certificate}"]),
     ("iot", "UpdateCertificate", {"certificateId": "{certificate}", "newStatus": "ACTIVE"}, ["cert/{certificate}"]),
     ("iot", "ListCertificates", {}, ["*"]),
-    ("iot", "AddThingToThingGroup", {"thingName": "{thing}", "thingGroupName": "{group}"}, ["thing/{thing}", "thinggroup/{group}"]),
-    ("iot", "UpdateThingGroupsForThing", {"thingName": "{thing}", "thingGroupsToAdd": ["{group}"]}, ["thing/{thing}", "thinggroup/{group}"]),
-    ("iot", "AddThingToBillingGroup", {"thingName": "{thing}", "billingGroupName": "{billing}"}, ["thing/{thing}", "billinggroup/{billing}"]),
+    (
+        "iot", "AddThingToThingGroup",
+        {"thingName": "{thing}", "thingGroupName": "{group}"},
+        ["thing/{thing}", "thinggroup/{group}"],
+    ),
+    (
+        "iot", "UpdateThingGroupsForThing",
+        {"thingName": "{thing}", "thingGroupsToAdd": ["{group}"]},
+        ["thing/{thing}", "thinggroup/{group}"],
+    ),
+    (
+        "iot", "AddThingToBillingGroup",
+        {"thingName": "{thing}", "billingGroupName": "{billing}"},
+        ["thing/{thing}", "billinggroup/{billing}"],
+    ),
     ("iot", "DescribeBillingGroup", {"billingGroupName": "{billing}"}, ["billinggroup/{billing}"]),
     ("iot", "CancelJobExecution", {"thingName": "{thing}", "jobId": "{job}"}, ["job/{job}", "thing/{thing}"]),
     ("iot", "ListJobExecutionsForThing", {"thingName": "{thing}"}, ["thing/{thing}"]),

@@ -39,8 +39,10 @@ def test_the_lists_of_a_thing_and_its_principal_are_paged(cloud, iot, unique, tm
     principals = pages(iot.list_thing_principals, "principals", thingName=thing)
     assert [len(page) for page in principals] == [2, 1]
     assert {one for page in principals for one in page} == {identity.arn for identity in identities}
-    assert [len(page) for page in pages(iot.list_thing_principals_v2, "thingPrincipalObjects", thingName=thing)] == [2, 1]
-    assert [len(page) for page in pages(iot.list_thing_groups_for_thing, "thingGroups", thingName=thing)] == [2, 1]
+    kinds = pages(iot.list_thing_principals_v2, "thingPrincipalObjects", thingName=thing)
+    assert [len(page) for page in kinds] == [2, 1]
+    memberships = pages(iot.list_thing_groups_for_thing, "thingGroups", thingName=thing)
+    assert [len(page) for page in memberships] == [2, 1]
 
 
 def test_the_things_of_a_principal_and_of_a_group_are_paged(cloud, iot, unique, tmp_path):

@@ -73,7 +73,9 @@ def test_a_policy_in_use_is_not_deleted(cloud, iot, new_policy, tmp_path):
     iot.delete_policy(policyName=name)
 
 
-def test_effective_policies_are_the_certificates_and_those_of_the_things_groups(cloud, iot, new_policy, unique, tmp_path):
+def test_effective_policies_are_the_certificates_and_those_of_the_things_groups(
+    cloud, iot, new_policy, unique, tmp_path,
+):
     root, leaf, thing, arn = unique("group"), unique("group"), unique("light"), new_identity(cloud, tmp_path).arn
     root_arn = iot.create_thing_group(thingGroupName=root)["thingGroupArn"]
     iot.create_thing_group(thingGroupName=leaf, parentGroupName=root)

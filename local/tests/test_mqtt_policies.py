@@ -1,4 +1,4 @@
-"""AWS: the policies of a connection are its certificate's own and, as a thing, those of its groups and their parents."""
+"""AWS: a connection's policies are its certificate's own and, as a thing, those of its groups and their parents."""
 
 from __future__ import annotations
 
@@ -174,9 +174,8 @@ def test_thing_variables_have_values_for_an_exclusive_attachment_under_any_clien
 
 def test_certificate_variables(fleet):
     identity = new_identity(fleet.cloud, fleet.folder, common_name="lamp-7")
-    fleet.policy([
-        {"Effect": "Allow", "Action": "iot:Connect", "Resource": f"{ARN}:client/${{iot:Certificate.Subject.CommonName}}"},
-    ], identity.arn)
+    named = f"{ARN}:client/${{iot:Certificate.Subject.CommonName}}"
+    fleet.policy([{"Effect": "Allow", "Action": "iot:Connect", "Resource": named}], identity.arn)
     assert fleet.connects("lamp-7", identity)
     assert not fleet.connects(fleet.unique("lamp"), identity)
 
