@@ -89,9 +89,8 @@ check-licences: tools ## Licences, sources and bans of dependencies; advisories 
 	.ci/deny $(TOOLS)/bin/cargo-deny
 
 .PHONY: check-python
-check-python: tools ## ruff and mypy over the local cloud
+check-python: tools ## ruff over the local cloud
 	$(TOOLS)/bin/ruff check local .ci
-	$(TOOLS)/bin/mypy --python-executable $(PYTHON) local
 
 ##@ Measure and ship
 
