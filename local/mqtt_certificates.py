@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import ssl
 
 from ministack.core.responses import request_scope
@@ -25,6 +26,7 @@ from local.iot_principals import is_attached
 
 _LOOK_EVERY_SECONDS = 0.25
 
+_logger = logging.getLogger("mqtt_certificates")
 _watcher: asyncio.Task[None] | None = None
 
 
@@ -57,8 +59,12 @@ async def _watch() -> None:
     while True:
         await asyncio.sleep(_LOOK_EVERY_SECONDS)
         for session in list(iot._connected_clients.values()):
-            if not _may_live(session):
-                await mqtt_sessions.end(session, "AUTH_ERROR", mqtt_sessions.NOT_AUTHORIZED)
+            try:
+                if not _may_live(session):
+                    await mqtt_sessions.end(session, "AUTH_ERROR", mqtt_sessions.NOT_AUTHORIZED)
+            except Exception:
+                # One broken session must not end the watch over the others.
+                _logger.exception("could not end the session of client %s", session._client_id)
 
 
 def _may_live(session: iot._WSSession) -> bool:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 
 from ministack.services import iot
 
 NOT_AUTHORIZED = iot.RC5_NOT_AUTHORIZED
 ADMINISTRATIVE_ACTION = 0x98
+
+# A client that reads nothing any more must not hold the server up.
+_PATIENCE_SECONDS = 1.0
 
 
 def live_session(account_id: str, region: str, client_id: str) -> iot._WSSession | None:
@@ -22,7 +26,8 @@ async def end(session: iot._WSSession, reason: str, reason_code: int) -> None:
     """
     session._forced_disconnect_reason = reason
     with contextlib.suppress(OSError, RuntimeError):
-        if session.protocol_version == iot.MQTT_5:
-            await session.send_bytes(iot._make_disconnect(reason_code))
-        await session._send({"type": "websocket.close", "code": 1000})
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            if session.protocol_version == iot.MQTT_5:
+                await session.send_bytes(iot._make_disconnect(reason_code))
+            await session._send({"type": "websocket.close", "code": 1000})
     await session.cleanup()

@@ -27,6 +27,7 @@ PATCHES = [
     "local.iot_rule_sql",
     "local.iot_rule_actions",
     "local.iot_paging",
+    "local.mqtt_address",
     "local.mqtt_certificates",
     "local.mqtt_policies",
     "local.mqtt_websocket",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import boto3
 import pytest
 from botocore.config import Config
+from ministack.core.responses import request_scope
 
+from local import iot_tunnels
 from local.tests.iot_refusals import refused
 from local.tests.mqtt_device import Device, allow_all, new_identity
 
@@ -84,3 +86,13 @@ def test_tunnels_are_tagged(tunnels):
     tunnels.tag_resource(resourceArn=arn, tags=[{"key": "who", "value": "anna"}])
     tunnels.untag_resource(resourceArn=arn, tagKeys=["reason"])
     assert tunnels.list_tags_for_resource(resourceArn=arn)["tags"] == [{"key": "who", "value": "anna"}]
+
+
+def test_a_tunnel_that_outlived_its_time_is_closed():
+    with request_scope("000000000000", "us-east-1"):
+        opened = iot_tunnels._open({"timeoutConfig": {"maxLifetimeTimeoutMinutes": 1}})
+        which = {"tunnelId": opened["tunnelId"]}
+        iot_tunnels._TUNNELS[opened["tunnelId"]]["createdAt"] -= 61
+        assert iot_tunnels._describe(which)["tunnel"]["status"] == "CLOSED"
+        with pytest.raises(iot_tunnels.Refused):
+            iot_tunnels._rotate({**which, "clientMode": "ALL"})
