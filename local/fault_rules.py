@@ -1,0 +1,80 @@
+"""Which call a fault strikes, and how often."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
+
+from local.call_log import Call
+
+Mode = Literal["kill-before", "kill-after", "drop-reply", "throttle", "error", "swallow"]
+
+
+class BadFault(ValueError):
+    """A fault that cannot be set, and why."""
+
+
+@dataclass
+class Fault:
+    """Strikes the n-th call of a trace, or calls of a function to an operation."""
+
+    id: int
+    mode: Mode
+    trace: str | None = None
+    at: int | None = None
+    function: str | None = None
+    operation: str | None = None
+    thing: str | None = None
+    times: int = 1
+    fired: int = 0
+
+    def strikes(self, call: Call, mentioned: str) -> bool:
+        """Whether this call is meant; `mentioned` is the text of its path and body."""
+        return (
+            self.fired < self.times
+            and self.trace in (None, call.trace)
+            and self.at in (None, call.n)
+            and self.function in (None, call.function)
+            and self.operation in (None, call.operation)
+            and (self.thing is None or self.thing in mentioned)
+        )
+
+
+@dataclass
+class FaultRules:
+    """All faults that were set, spent ones included."""
+
+    _faults: list[Fault] = field(default_factory=list)
+    _made: int = 0
+
+    def add(self, wanted: dict[str, Any]) -> Fault:
+        """Set a fault as the control endpoint describes it."""
+        known = set(Fault.__dataclass_fields__) - {"id", "fired"}
+        if unknown := set(wanted) - known:
+            raise BadFault(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(sorted(known))}")
+        if wanted.get("mode") not in get_args(Mode):
+            raise BadFault(f"mode is one of {', '.join(get_args(Mode))}")
+        if ("trace" in wanted) != ("at" in wanted):
+            raise BadFault("trace and at come together")
+        if not {"trace", "function", "operation"} & set(wanted):
+            raise BadFault("name a trace with at, a function or an operation")
+        self._made += 1
+        fault = Fault(id=self._made, **wanted)
+        self._faults.append(fault)
+        return fault
+
+    def take(self, call: Call, mentioned: str) -> Fault | None:
+        """The first fault that strikes this call; it is one nearer to being spent."""
+        for fault in self._faults:
+            if fault.strikes(call, mentioned):
+                fault.fired += 1
+                return fault
+        return None
+
+    def clear(self) -> None:
+        """Strike no more."""
+        self._faults.clear()
+
+    def listed(self) -> list[dict[str, Any]]:
+        """Every fault, with how often it fired."""
+        return [asdict(fault) for fault in self._faults]
