@@ -23,7 +23,7 @@ use clap::{Parser, Subcommand};
 use crate::api::Api;
 use crate::failure::{Exit, Failure};
 use crate::output::Format;
-use crate::settings::{Settings, Target};
+use crate::settings::{HEADING, Settings, Target};
 
 const ABOUT: &str = "Creates, shows and removes devices on AWS IoT Core, by Lamplighter's API";
 
@@ -37,12 +37,12 @@ struct Lamp {
     group: Group,
 
     /// How results are written to standard output
-    #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
+    #[arg(long, global = true, value_enum, default_value_t = Format::Table, help_heading = HEADING)]
     output: Format,
 
     /// How often a request is sent at most, when the service is busy or no
     /// reply comes
-    #[arg(long, global = true, default_value_t = 8, value_name = "TIMES")]
+    #[arg(long, global = true, default_value_t = 8, value_name = "TIMES", help_heading = HEADING)]
     tries: u32,
 
     #[command(flatten)]

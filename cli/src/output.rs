@@ -49,28 +49,30 @@ pub(crate) fn failure_document(about: &[(&str, &str)], failure: &Failure) -> Val
     document
 }
 
-/// A table with bold headings.
-pub(crate) fn table(headings: &[&str]) -> Table {
+fn framed() -> Table {
     let mut table = Table::new();
     table
         .load_style(UTF8_FULL_CONDENSED.with_rounded_corners())
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_header(
-            headings
-                .iter()
-                .map(|text| Cell::new(text).add_attribute(Attribute::Bold)),
-        );
+        .set_content_arrangement(ContentArrangement::Dynamic);
+    table
+}
+
+fn bold(text: &str) -> Cell {
+    Cell::new(text).add_attribute(Attribute::Bold)
+}
+
+/// A table with bold headings.
+pub(crate) fn table(headings: &[&str]) -> Table {
+    let mut table = framed();
+    table.set_header(headings.iter().map(|text| bold(text)));
     table
 }
 
 /// Two columns: a name and what it is.
 pub(crate) fn facts<'a>(facts: impl IntoIterator<Item = (&'a str, String)>) -> Table {
-    let mut table = table(&[]);
+    let mut table = framed();
     for (name, value) in facts {
-        table.add_row([
-            Cell::new(name).add_attribute(Attribute::Bold),
-            Cell::new(value),
-        ]);
+        table.add_row([bold(name), Cell::new(value)]);
     }
     table
 }

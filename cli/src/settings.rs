@@ -11,11 +11,15 @@ use crate::failure::Failure;
 /// Where the local cloud leaves what it made.
 const LOCAL_OUTPUTS: &str = ".local/outputs.json";
 
+/// Under what the help lists the options of every command.
+pub(crate) const HEADING: &str = "Options of every command";
+
 const HOW_TO_NAME_AN_API: &str = "Start the local cloud with `make local`, or name the stack's \
                                   ApiUrl with --api-url or LAMP_API_URL.";
 
 /// What the command line says about it.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = HEADING)]
 pub(crate) struct Target {
     /// The API's address (the stack's output `ApiUrl`); the caller is then
     /// who the AWS environment or profile says
