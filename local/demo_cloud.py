@@ -103,8 +103,15 @@ class Aws:
         found = self.iot.list_thing_groups_for_thing(thingName=thing)["thingGroups"]
         return sorted(group["groupName"] for group in found)
 
-    def policies(self, target: str, *, inherited: bool = False) -> list[str]:
-        found = self.iot.list_attached_policies(target=target, recursive=inherited)["policies"]
+    def policies(self, target: str) -> list[str]:
+        """The policies attached to a certificate or group itself."""
+        found = self.iot.list_attached_policies(target=target)["policies"]
+        return sorted(policy["policyName"] for policy in found)
+
+    def in_force(self, certificate_arn: str, thing: str | None = None) -> list[str]:
+        """The policies that decide when the certificate connects, as a thing or as anything else."""
+        as_thing = {"thingName": thing} if thing else {}
+        found = self.iot.get_effective_policies(principal=certificate_arn, **as_thing)["effectivePolicies"]
         return sorted(policy["policyName"] for policy in found)
 
     def custody(self) -> dict[str, list[str]]:

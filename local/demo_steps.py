@@ -139,13 +139,11 @@ class Demo:
             report.check("the thing is in its district's group", self.aws.groups(SHOWN), [row["groups"]])
             certificate = iot.describe_certificate(certificateId=found)["certificateDescription"]
             report.check("the certificate is ACTIVE", certificate["status"], "ACTIVE")
+            arn = certificate["certificateArn"]
+            report.check("the certificate bears no policy of its own", self.aws.policies(arn), [])
             report.check(
-                "the certificate bears no policy of its own", self.aws.policies(certificate["certificateArn"]), [],
-            )
-            group = iot.describe_thing_group(thingGroupName=row["groups"])["thingGroupArn"]
-            report.check(
-                "the policy comes from the city's group above",
-                (self.aws.policies(group), self.aws.policies(group, inherited=True)), ([], ["streetlight"]),
+                "as this thing it has the policy of the city's group, as any other client none",
+                (self.aws.in_force(arn, SHOWN), self.aws.in_force(arn)), (["streetlight"], []),
             )
 
     def connect(self) -> None:
