@@ -16,12 +16,10 @@ import boto3
 from botocore.exceptions import ClientError
 
 from local.demo_mqtt import Broker, Identity
-from local.settings import DEFAULT_STATE_DIR, ROOT, ROOT_KEY, ROOT_SECRET, StateDir
+from local.process import running
+from local.settings import ROOT, ROOT_KEY, ROOT_SECRET, StateDir
 
 EXAMPLE = ROOT / "examples" / "street-lights"
-STATE = StateDir(DEFAULT_STATE_DIR)
-# Keys and certificates of one run of the demo.
-SCRATCH = STATE.path / "demo"
 
 
 @dataclass(frozen=True)
@@ -40,12 +38,13 @@ class Answer:
 class Lamp:
     """The operator's command line, run as an operator runs it."""
 
-    def __init__(self) -> None:
+    def __init__(self, outputs_file: Path, keys: Path) -> None:
+        self._keys = keys
         self.binary = ROOT / "target" / "local" / "lamp"
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "LAMP_"))},
-            "LAMP_OUTPUTS": str(STATE.outputs_file),
-            "LAMP_KEYS_DIR": str(SCRATCH / "keys"),
+            "LAMP_OUTPUTS": str(outputs_file),
+            "LAMP_KEYS_DIR": str(keys),
         }
 
     def __call__(self, *arguments: object, bars: bool = False) -> Answer:
@@ -68,8 +67,7 @@ class Lamp:
 
     def identity(self, name: str) -> Identity:
         """Where `lamp` keeps a device's certificate and key."""
-        keys = SCRATCH / "keys"
-        return Identity(keys / f"{name}.cert.pem", keys / f"{name}.key.pem")
+        return Identity(self._keys / f"{name}.cert.pem", self._keys / f"{name}.key.pem")
 
 
 class Aws:
@@ -137,18 +135,17 @@ class Aws:
         return "no error"
 
 
-def running_outputs() -> dict[str, Any] | None:
+def running_outputs(state: StateDir) -> dict[str, Any] | None:
     """The outputs of the local cloud, if it is up."""
-    from local.process import running
-
-    if running(STATE) is None or not STATE.outputs_file.exists():
+    if running(state) is None or not state.outputs_file.exists():
         return None
-    return json.loads(STATE.outputs_file.read_text())
+    return json.loads(state.outputs_file.read_text())
 
 
-def cloud(command: str) -> int:
+def cloud(state: StateDir, command: str) -> int:
     """Bring the local cloud up or down, its words on the terminal."""
-    return subprocess.run([sys.executable, "-m", "local", command], cwd=ROOT, check=False).returncode
+    arguments = [sys.executable, "-m", "local", "--state-dir", str(state.path), command]
+    return subprocess.run(arguments, cwd=ROOT, check=False).returncode
 
 
 def broker(outputs: dict[str, Any]) -> Broker:
@@ -161,7 +158,10 @@ def fleet() -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def fresh_scratch() -> None:
-    shutil.rmtree(SCRATCH, ignore_errors=True)
-    (SCRATCH / "other").mkdir(parents=True)
-    SCRATCH.chmod(0o700)
+def fresh_scratch(state: StateDir) -> Path:
+    """An empty directory for the keys and certificates of one run of the demo."""
+    scratch = state.path / "demo"
+    shutil.rmtree(scratch, ignore_errors=True)
+    (scratch / "other").mkdir(parents=True)
+    scratch.chmod(0o700)
+    return scratch

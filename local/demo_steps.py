@@ -6,13 +6,14 @@ import json
 import stat
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import yaml
 from rich.text import Text
 
 from local import demo_picture as picture
-from local.demo_cloud import EXAMPLE, SCRATCH, Aws, Lamp, fleet
+from local.demo_cloud import EXAMPLE, Aws, Lamp, fleet
 from local.demo_mqtt import Broker, Connection, belong_together, certificate_id, keep, new_key, self_signed, signing_request
 from local.demo_report import Report
 
@@ -26,8 +27,10 @@ UNATTACHED = "milan-navigli-demo"
 class Demo:
     """What the steps share."""
 
-    def __init__(self, report: Report, lamp: Lamp, aws: Aws, broker: Broker) -> None:
+    def __init__(self, report: Report, lamp: Lamp, aws: Aws, broker: Broker, elsewhere: Path) -> None:
         self.report, self.lamp, self.aws, self.broker = report, lamp, aws, broker
+        # Where files go that are not for lamp to know.
+        self.elsewhere = elsewhere
         self.rows = fleet()
         self.names = [row["thingName"] for row in self.rows]
         # What `lamp device create` answered, by name.
@@ -156,7 +159,7 @@ class Demo:
             with Connection(self.broker, identity, "milan-navigli-03") as light:
                 self.refused("the same certificate under another light's name is refused", light)
             key = new_key()
-            stranger = keep(SCRATCH / "other", "stranger", key, self_signed(key, SHOWN))
+            stranger = keep(self.elsewhere, "stranger", key, self_signed(key, SHOWN))
             with Connection(self.broker, stranger, SHOWN) as light:
                 self.refused("a stranger's certificate with the light's name on it is refused", light)
 
@@ -170,7 +173,7 @@ class Demo:
             made = iot.create_certificate_from_csr(
                 certificateSigningRequest=signing_request(key, UNATTACHED), setAsActive=True,
             )
-            identity = keep(SCRATCH / "other", UNATTACHED, key, made["certificatePem"])
+            identity = keep(self.elsewhere, UNATTACHED, key, made["certificatePem"])
             try:
                 with Connection(self.broker, identity, UNATTACHED) as light:
                     self.refused("active, but attached to nothing: refused", light)
@@ -220,7 +223,7 @@ class Demo:
             report.check("it was not printed", "PRIVATE KEY" in json.dumps(first.documents) + first.stderr, False)
             with Connection(self.broker, identity, IN_VAULT) as light:
                 report.check(f"{IN_VAULT} connects with it", light.refusal, None)
-            second = self.lamp("device", "credentials", IN_VAULT, "--keys-dir", SCRATCH / "other" / "again")
+            second = self.lamp("device", "credentials", IN_VAULT, "--keys-dir", self.elsewhere / "again")
             for line in second.stderr.splitlines():
                 report.say(line)
             report.check(
@@ -298,5 +301,5 @@ def errors(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [each for each in documents if "error" in each]
 
 
-def mode(path: Any) -> int:
+def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
