@@ -65,9 +65,13 @@ def conclude(report: Report, taken_down: bool) -> None:
         text, style = f"{report.held} claims, all checked and true, in {document['seconds']:.0f} s", "green"
     else:
         text, style = f"{len(report.failed)} of {report.held + len(report.failed)} claims are not so", "red"
-    explore = "`make local` starts a cloud to explore" if taken_down else "The local cloud is still up; `make local-down` stops it"
+    if taken_down:
+        explore = "`make local` starts a cloud to explore"
+    else:
+        explore = "The local cloud is still up; `make local-down` stops it"
+    text = f"[bold]{text}[/]\n\n{explore}.\nThen try: target/local/lamp device list"
     report.console.print()
-    report.console.print(Panel(f"[bold]{text}[/]\n\n{explore}.\nThen try: target/local/lamp device list", style=style, expand=False))
+    report.console.print(Panel(text, style=style, expand=False))
 
 
 if __name__ == "__main__":

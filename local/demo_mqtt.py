@@ -53,7 +53,7 @@ class Connection:
         self._client.tls_set_context(context)
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
-        self._client.on_message = lambda _c, _u, message: self._received.put((message.topic, message.payload))
+        self._client.on_message = lambda _c, _u, message: self._received.put((message.topic, bytes(message.payload)))
         self._client.on_subscribe = lambda _c, _u, _m, codes, _p: self._granted.put(codes[0].value < 0x80)
         try:
             self._client.connect(broker.host, broker.port, keepalive=30)

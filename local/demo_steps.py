@@ -14,7 +14,16 @@ from rich.text import Text
 
 from local import demo_picture as picture
 from local.demo_cloud import EXAMPLE, Aws, Lamp, fleet
-from local.demo_mqtt import Broker, Connection, belong_together, certificate_id, keep, new_key, self_signed, signing_request
+from local.demo_mqtt import (
+    Broker,
+    Connection,
+    belong_together,
+    certificate_id,
+    keep,
+    new_key,
+    self_signed,
+    signing_request,
+)
 from local.demo_report import Report
 
 # The one that is looked at closely, one whose key is in the vault, and a name
