@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,9 @@ from botocore.exceptions import ClientError
 from local.clients import client
 from local.settings import ARTIFACT_BUCKET, REGION, ROOT, ROOT_KEY, ROOT_SECRET, StateDir
 
-DEPLOYED = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
+DEPLOYED = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS")
+DEADLINE_SECONDS = 600.0
+CHANGE_SET = re.compile(r"arn:aws:cloudformation:\S+:changeSet/\S+")
 
 
 class DeployFailed(Exception):
@@ -40,17 +44,28 @@ def deploy(deployment: Deployment, state: StateDir) -> dict[str, Any]:
     state.parameters_file.write_text(
         json.dumps([f"{name}={value}" for name, value in deployment.parameters.items()]))
     _delete_wreck(deployment)
-    try:
-        _aws(deployment.endpoint, "deploy", "--template-file", str(state.packaged_template),
-             "--stack-name", deployment.stack_name, "--no-fail-on-empty-changeset",
-             "--capabilities", "CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND",
-             "--parameter-overrides", f"file://{state.parameters_file}")
-    except DeployFailed as failure:
-        raise DeployFailed(_failed_resources(deployment) or str(failure)) from failure
-    stack = describe(deployment)
-    if stack is None or stack["StackStatus"] not in DEPLOYED:
-        raise DeployFailed(_failed_resources(deployment) or f"the stack is {stack and stack['StackStatus']}")
-    return stack
+    said = _aws(
+        deployment.endpoint, "deploy", "--template-file", str(state.packaged_template),
+        "--stack-name", deployment.stack_name, "--no-fail-on-empty-changeset", "--no-execute-changeset",
+        "--s3-bucket", ARTIFACT_BUCKET,
+        "--capabilities", "CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND",
+        "--parameter-overrides", f"file://{state.parameters_file}")
+    if change_set := CHANGE_SET.search(said):
+        client("cloudformation", deployment.endpoint).execute_change_set(ChangeSetName=change_set[0])
+    return _wait(deployment)
+
+
+def _wait(deployment: Deployment) -> dict[str, Any]:
+    """Wait for the stack. The command line would look every 30 seconds only."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while time.monotonic() < deadline:
+        stack = describe(deployment)
+        if stack is not None and stack["StackStatus"] in DEPLOYED:
+            return stack
+        if stack is None or not stack["StackStatus"].endswith("_IN_PROGRESS"):
+            raise DeployFailed(_failed_resources(deployment) or f"the stack is {stack and stack['StackStatus']}")
+        time.sleep(0.2)
+    raise DeployFailed(f"the stack is still {stack['StackStatus']} after {DEADLINE_SECONDS:.0f} s")
 
 
 def describe(deployment: Deployment) -> dict[str, Any] | None:
@@ -76,6 +91,8 @@ def _delete_wreck(deployment: Deployment) -> None:
 
 def _failed_resources(deployment: Deployment) -> str:
     """Which resources failed, and with what reason, the first first."""
+    if describe(deployment) is None:
+        return ""
     events = client("cloudformation", deployment.endpoint).describe_stack_events(StackName=deployment.stack_name)
     return "\n".join(
         f"{event['LogicalResourceId']} ({event['ResourceType']}): {event.get('ResourceStatusReason', 'no reason given')}"
@@ -90,8 +107,8 @@ def _make_bucket(endpoint: str) -> None:
         s3.create_bucket(Bucket=ARTIFACT_BUCKET)
 
 
-def _aws(endpoint: str, *arguments: str) -> None:
-    """Run the AWS command line with the emulator as its only world."""
+def _aws(endpoint: str, *arguments: str) -> str:
+    """What the AWS command line says, with the emulator as its only world."""
     environment = {
         "AWS_ACCESS_KEY_ID": ROOT_KEY,
         "AWS_SECRET_ACCESS_KEY": ROOT_SECRET,
@@ -107,3 +124,4 @@ def _aws(endpoint: str, *arguments: str) -> None:
                           cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise DeployFailed(f"aws cloudformation {arguments[0]}: {(done.stderr or done.stdout).strip()}")
+    return done.stdout

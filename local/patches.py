@@ -38,6 +38,7 @@ PATCHES = [
     "local.lambda_invocation",
     "local.lambda_permission",
     "local.http_api_reply",
+    "local.http_api_stage",
     "local.kms_conditions",
     "local.dynamodb_conditions",
     "local.s3_kms",

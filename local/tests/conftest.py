@@ -79,6 +79,13 @@ def stack(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Stack:
     return deploy_stack(cloud, StateDir(tmp_path_factory.mktemp("deploy")), tmp_path_factory.mktemp("stack") / "copy")
 
 
+@pytest.fixture(scope="session")
+def second_stack(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Stack:
+    """One that tests may break."""
+    return deploy_stack(cloud, StateDir(tmp_path_factory.mktemp("second")), tmp_path_factory.mktemp("stack") / "copy",
+                        "second")
+
+
 @pytest.fixture
 def unique() -> Callable[[str], str]:
     """Names that no other test of the session uses."""

@@ -7,7 +7,7 @@ import shutil
 import sys
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from local.tests.conftest import Cloud
 
 STACK = Path(__file__).parent / "stack"
-NAME = "patches"
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,16 @@ class Stack:
 
     cloud: Cloud
     outputs: dict[str, Any]
+    deployment: deploy.Deployment
+    state: StateDir
+
+    def as_caller(self, **outputs: Any) -> Stack:
+        """The same stack with other outputs: another caller, another API."""
+        return replace(self, outputs={**self.outputs, **outputs})
+
+    def as_root(self) -> Stack:
+        """The same stack, called by the account's root."""
+        return self.as_caller(access_key_id="test", secret_access_key="test", session_token=None)
 
     def __getitem__(self, name: str) -> str:
         return self.outputs["stack"][name]
@@ -64,6 +73,11 @@ class Stack:
         return send(urllib.request.Request(request.url, data=None if data is None else data.encode(),
                                            headers=dict(request.headers.items()), method=method))
 
+    def permission(self, method: str) -> str:
+        """The statement that lets the API invoke the function for this method."""
+        policy = json.loads(self.cloud.client("lambda").get_policy(FunctionName=self["Probe"])["Policy"])
+        return next(each["Sid"] for each in policy["Statement"] if f"/{method}/" in json.dumps(each["Condition"]))
+
     def control(self, method: str, path: str, body: Any = None) -> Any:
         """The fault layer's control endpoint."""
         data = None if body is None else json.dumps(body).encode()
@@ -82,11 +96,12 @@ def send(request: urllib.request.Request) -> tuple[int, Any]:
         return error.code, json.loads(error.read() or b"null")
 
 
-def deploy_stack(cloud: Cloud, state: StateDir, folder: Path) -> Stack:
+def deploy_stack(cloud: Cloud, state: StateDir, folder: Path, name: str = "patches") -> Stack:
     """Deploy the test stack with this interpreter as its runtime."""
     shutil.copytree(STACK, folder)
     bootstrap = folder / "function" / "bootstrap"
     bootstrap.write_text(bootstrap.read_text().replace("/usr/bin/env python3", sys.executable, 1))
-    stack = deploy.deploy(deploy.Deployment(cloud.endpoint, folder / "template.yaml", NAME, {}), state)
+    deployment = deploy.Deployment(cloud.endpoint, folder / "template.yaml", name, {})
+    stack = deploy.deploy(deployment, state)
     port = int(cloud.endpoint.rsplit(":", 1)[1])
-    return Stack(cloud, outputs.write(state, Emulator(0, "", port, cloud.mqtt_port), stack))
+    return Stack(cloud, outputs.write(state, Emulator(0, "", port, cloud.mqtt_port), stack), deployment, state)

@@ -66,11 +66,9 @@ def test_a_killed_function_fails_its_invoker_and_runs_again(stack: Stack, trace:
 
 
 def test_a_killed_function_is_an_internal_server_error_of_the_api(stack: Stack, trace: str) -> None:
-    root = Stack(stack.cloud, {**stack.outputs, "access_key_id": "test", "secret_access_key": "test",
-                               "session_token": None})
     stack.control("POST", "faults", {"trace": trace, "at": 1, "mode": "kill-before"})
-    answer = root.request("POST", "/things", body={"do": "calls", "calls": [put(stack, "x")]},
-                          headers={"X-Amzn-Trace-Id": f"Root={trace}"})
+    answer = stack.as_root().request("POST", "/things", body={"do": "calls", "calls": [put(stack, "x")]},
+                                       headers={"X-Amzn-Trace-Id": f"Root={trace}"})
     assert answer == (500, {"message": "Internal Server Error"})
 
 

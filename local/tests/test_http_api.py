@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 from local.tests.deployed import Stack
 
 
@@ -23,8 +26,7 @@ def test_an_unsigned_request_is_forbidden(stack: Stack) -> None:
 
 
 def test_a_wrong_signature_is_forbidden(stack: Stack) -> None:
-    outputs = {**stack.outputs, "secret_access_key": "x" * 40}
-    status, _ = Stack(stack.cloud, outputs).request("GET", "/things/lamp-1")
+    status, _ = stack.as_caller(secret_access_key="x" * 40).request("GET", "/things/lamp-1")
     assert status == 403
 
 
@@ -37,8 +39,7 @@ def test_a_path_without_a_route_is_not_found(stack: Stack) -> None:
 
 
 def test_a_failing_function_is_an_internal_server_error_that_tells_nothing(stack: Stack) -> None:
-    root = Stack(stack.cloud, {**stack.outputs, "access_key_id": "test", "secret_access_key": "test",
-                               "session_token": None})
+    root = stack.as_root()
     for what in ("raise", "exit"):
         assert root.request("POST", "/things", body={"do": what}) == (500, {"message": "Internal Server Error"})
 
@@ -50,5 +51,16 @@ def test_a_function_that_permits_no_api_is_not_invoked(stack: Stack) -> None:
         ApiId=made, IntegrationType="AWS_PROXY", IntegrationUri=stack["Unpermitted"], PayloadFormatVersion="2.0")
     api.create_route(ApiId=made, RouteKey="GET /open", Target=f"integrations/{integration['IntegrationId']}")
     api.create_stage(ApiId=made, StageName="$default", AutoDeploy=True)
-    other = Stack(stack.cloud, {**stack.outputs, "api_url": f"{stack.cloud.endpoint}/_aws/execute-api/{made}"})
+    other = stack.as_caller(api_url=f"{stack.cloud.endpoint}/_aws/execute-api/{made}")
     assert other.request("GET", "/open", signed=False) == (500, {"message": "Internal Server Error"})
+
+
+def test_beyond_its_stages_limits_the_api_is_throttled(stack: Stack) -> None:
+    settings = stack.cloud.client("apigatewayv2").get_stage(ApiId=stack["Api"], StageName="$default")
+    assert settings["DefaultRouteSettings"] == {"ThrottlingBurstLimit": 60, "ThrottlingRateLimit": 30.0}
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda _: stack.request("GET", "/nothing"), range(300)))
+    assert (429, {"message": "Too Many Requests"}) in answers
+    assert sum(status == 404 for status, _ in answers) >= 60
+    time.sleep(2)
+    assert stack.request("GET", "/nothing")[0] == 404
