@@ -1,0 +1,22 @@
+//! The clock and the dice: read here, passed inward as values.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use lamplighter_domain::names::OperationId;
+use lamplighter_domain::time::Moment;
+
+/// The present moment.
+pub fn now() -> Moment {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Moment(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// A new operation's id.
+///
+/// # Panics
+/// If the operating system has no randomness to give.
+pub fn operation_id() -> OperationId {
+    let mut bytes = [0; 16];
+    aws_lc_rs::rand::fill(&mut bytes).expect("the operating system gives randomness");
+    OperationId::from_random(bytes)
+}

@@ -1,0 +1,87 @@
+//! API Gateway's HTTP requests and answers (payload format 2.0).
+
+use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
+use aws_lambda_events::encodings::Body;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use lamplighter_domain::Failure;
+use serde::Serialize;
+use serde_json::Value;
+
+pub use aws_lambda_events::apigw::{
+    ApiGatewayV2httpRequest as Request, ApiGatewayV2httpResponse as Response,
+};
+
+/// Whether an event is an HTTP request, and not a direct invocation.
+pub fn is_request(event: &Value) -> bool {
+    event.pointer("/requestContext/http").is_some()
+}
+
+/// Reads an event known to be an HTTP request.
+pub fn request(event: Value) -> Result<Request, Failure> {
+    serde_json::from_value(event)
+        .map_err(|error| Failure::bug(format!("API Gateway's event does not parse: {error}")))
+}
+
+/// The bytes of a request's body; empty when there is none.
+pub fn body(request: &ApiGatewayV2httpRequest) -> Result<Vec<u8>, Failure> {
+    let text = request.body.as_deref().unwrap_or_default();
+    if request.is_base64_encoded {
+        return STANDARD
+            .decode(text)
+            .map_err(|_| Failure::invalid("body", "the body is not base64", "Send JSON as it is."));
+    }
+    Ok(text.as_bytes().to_vec())
+}
+
+/// A header's value.
+pub fn header<'a>(request: &'a ApiGatewayV2httpRequest, name: &str) -> Option<&'a str> {
+    request.headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// A segment of the path that the route names, already percent-decoded.
+pub fn path<'a>(request: &'a ApiGatewayV2httpRequest, name: &str) -> &'a str {
+    request.path_parameters.get(name).map_or("", String::as_str)
+}
+
+/// The caller's ARN, which the IAM authoriser vouches for.
+pub fn caller(request: &ApiGatewayV2httpRequest) -> Result<String, Failure> {
+    request
+        .request_context
+        .authorizer
+        .as_ref()
+        .and_then(|a| a.iam.as_ref())
+        .and_then(|iam| iam.user_arn.clone())
+        .ok_or_else(|| Failure::bug("the route has no IAM authoriser"))
+}
+
+/// An answer with a JSON body.
+pub fn answer(status: u16, body: &impl Serialize) -> Response {
+    respond(status, "application/json", body)
+}
+
+/// The same answer, which no cache may keep.
+pub fn uncacheable(mut response: Response) -> Response {
+    response.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// A failure as a problem document; logged here, once.
+pub fn problem(failure: &Failure, operation_id: Option<&str>) -> Response {
+    crate::telemetry::failed(failure);
+    let mut response =
+        respond(failure.http_status(), "application/problem+json", &failure.problem(operation_id));
+    if let Some(seconds) = failure.retry_after {
+        response.headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+fn respond(status: u16, content_type: &'static str, body: &impl Serialize) -> Response {
+    let mut response = ApiGatewayV2httpResponse::default();
+    response.status_code = i64::from(status);
+    response.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.body = Some(Body::Text(serde_json::to_string(body).unwrap_or_default()));
+    response
+}

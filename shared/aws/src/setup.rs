@@ -1,0 +1,39 @@
+//! What every function does once, in init: read the environment, build clients.
+
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
+use lamplighter_domain::Failure;
+
+/// The configuration every client is built from.
+///
+/// Credentials come from the environment only, as Lambda gives them: no
+/// profile files are read and no metadata service is asked, which would cost a
+/// cold start its milliseconds.
+pub async fn sdk() -> SdkConfig {
+    aws_config::defaults(BehaviorVersion::latest())
+        .credentials_provider(aws_config::environment::EnvironmentVariableCredentialsProvider::new())
+        .region(aws_config::environment::EnvironmentVariableRegionProvider::new())
+        .retry_config(RetryConfig::standard().with_max_attempts(3))
+        .timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(Duration::from_secs(2))
+                .operation_attempt_timeout(Duration::from_secs(4))
+                .operation_timeout(Duration::from_secs(9))
+                .build(),
+        )
+        .load()
+        .await
+}
+
+/// A required environment variable; the template sets them all.
+pub fn required(name: &str) -> Result<String, Failure> {
+    optional(name).ok_or_else(|| Failure::bug(format!("the environment variable {name} is not set")))
+}
+
+/// An environment variable that may be missing or empty.
+pub fn optional(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}

@@ -1,0 +1,142 @@
+//! The registry's table: typed items in and out, one key scheme.
+//!
+//! Decisions read consistently; only listings read an index.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::AttributeValue;
+use lamplighter_domain::Failure;
+use lamplighter_domain::names::{CertificateId, OperationId, ProfileName, ThingName, ThingTypeName};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::failure;
+
+/// One item as `DynamoDB` has it.
+pub type Item = HashMap<String, AttributeValue>;
+
+/// The table and the client that reaches it.
+#[derive(Clone)]
+pub struct Table {
+    /// The client.
+    pub client: Client,
+    /// The table's name.
+    pub name: String,
+}
+
+/// An item's two keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// The partition key.
+    pub pk: String,
+    /// The sort key.
+    pub sk: String,
+}
+
+impl Key {
+    fn new(pk: String, sk: impl Into<String>) -> Self {
+        Self { pk, sk: sk.into() }
+    }
+
+    /// `DEVICE#name / RECORD`.
+    pub fn device(name: &ThingName) -> Self {
+        Self::new(device_partition(name), "RECORD")
+    }
+
+    /// `DEVICE#name / CERT#id`.
+    pub fn certificate(name: &ThingName, id: &CertificateId) -> Self {
+        Self::new(device_partition(name), format!("CERT#{id}"))
+    }
+
+    /// `DEVICE#name / TOMBSTONE`.
+    pub fn tombstone(name: &ThingName) -> Self {
+        Self::new(device_partition(name), "TOMBSTONE")
+    }
+
+    /// `DEVICE#name / PREREGISTRATION`.
+    pub fn preregistration(name: &ThingName) -> Self {
+        Self::new(device_partition(name), "PREREGISTRATION")
+    }
+
+    /// `OP#id / OPERATION`.
+    pub fn operation(id: &OperationId) -> Self {
+        Self::new(format!("OP#{id}"), "OPERATION")
+    }
+
+    /// `PROFILE#name / PROFILE`.
+    pub fn profile(name: &ProfileName) -> Self {
+        Self::new(format!("PROFILE#{name}"), "PROFILE")
+    }
+
+    /// `TYPE#name / TOPICS`: where devices of a type leave retained messages.
+    pub fn topics(name: &ThingTypeName) -> Self {
+        Self::new(format!("TYPE#{name}"), "TOPICS")
+    }
+
+    /// The keys as an item.
+    pub fn item(&self) -> Item {
+        HashMap::from([
+            ("PK".to_owned(), AttributeValue::S(self.pk.clone())),
+            ("SK".to_owned(), AttributeValue::S(self.sk.clone())),
+        ])
+    }
+}
+
+/// The partition that holds everything of one device.
+pub fn device_partition(name: &ThingName) -> String {
+    format!("DEVICE#{name}")
+}
+
+impl Table {
+    /// The item with this key, read consistently.
+    pub async fn get<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, Failure> {
+        let output = self
+            .client
+            .get_item()
+            .table_name(&self.name)
+            .set_key(Some(key.item()))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| failure::of("dynamodb:GetItem", &error))?;
+        output.item.map(read).transpose()
+    }
+
+    /// Every item of one partition, read consistently, by sort key.
+    pub async fn partition(&self, pk: &str) -> Result<Vec<Item>, Failure> {
+        let mut pages = self
+            .client
+            .query()
+            .table_name(&self.name)
+            .key_condition_expression("PK = :pk")
+            .expression_attribute_values(":pk", AttributeValue::S(pk.to_owned()))
+            .consistent_read(true)
+            .into_paginator()
+            .send();
+        let mut items = Vec::new();
+        while let Some(page) = pages.next().await {
+            items.extend(page.map_err(|error| failure::of("dynamodb:Query", &error))?.items.unwrap_or_default());
+        }
+        Ok(items)
+    }
+}
+
+/// A typed value from an item.
+pub fn read<T: DeserializeOwned>(item: Item) -> Result<T, Failure> {
+    serde_dynamo::from_item(item).map_err(|error| Failure::bug(format!("a registry item does not parse: {error}")))
+}
+
+/// An item from a typed value, with its keys.
+pub fn write(key: &Key, value: &impl Serialize) -> Result<Item, Failure> {
+    let mut item: Item = serde_dynamo::to_item(value)
+        .map_err(|error| Failure::bug(format!("a registry item does not serialise: {error}")))?;
+    item.extend(key.item());
+    Ok(item)
+}
+
+/// One value as an attribute, for expressions.
+pub fn attribute(value: &impl Serialize) -> Result<AttributeValue, Failure> {
+    serde_dynamo::to_attribute_value(value)
+        .map_err(|error| Failure::bug(format!("a registry value does not serialise: {error}")))
+}

@@ -1,0 +1,30 @@
+//! Logs: one JSON object a line, its level from `LOG_LEVEL`.
+//!
+//! A failure is logged once, where a function answers it, with the field
+//! `failure` that the alarms filter by.
+
+use lamplighter_domain::Failure;
+use tracing_subscriber::EnvFilter;
+
+/// Starts logging; called once, first, in `main`.
+pub fn start() {
+    let filter = EnvFilter::try_from_env("LOG_LEVEL").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_env_filter(filter)
+        .with_target(true)
+        .with_current_span(false)
+        .init();
+}
+
+/// Logs a failure for the operator.
+pub fn failed(failure: &Failure) {
+    let (kind, field) = (failure.kind.name(), failure.field.as_deref());
+    let (reason, operator) = (&failure.reason, &failure.operator);
+    if matches!(failure.kind, lamplighter_domain::Kind::Invalid | lamplighter_domain::Kind::NotFound) {
+        tracing::info!(failure = kind, field, reason, operator, "refused");
+    } else {
+        tracing::warn!(failure = kind, field, reason, operator, "failed");
+    }
+}
