@@ -46,8 +46,10 @@ PATCHES = [
     "local.cfn_table",
     "local.cfn_bucket",
     "local.cfn_function",
+    "local.cfn_function_targets",
     "local.cfn_state_machine",
     "local.cfn_custom_resource",
+    "local.workflow_role",
     "local.transport",
     "local.faults",
 ]

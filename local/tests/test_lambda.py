@@ -25,7 +25,8 @@ def test_a_warm_invocation_is_quick(stack: Stack) -> None:
         begun = time.perf_counter()
         client.invoke(FunctionName=stack["Probe"], Payload=b"{}")
         times.append(time.perf_counter() - begun)
-    assert sorted(times)[10] < 0.040
+    # Without the patch it is 0.09 at best.
+    assert sorted(times)[10] < 0.060
 
 
 def test_an_exit_fails_its_invocation_and_the_next_gets_a_fresh_process(stack: Stack) -> None:
