@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from local.deploy import Deployment, DeployFailed, deploy
+from local.deploy import DeployFailed, Deployment, deploy
 from local.settings import StateDir
 from local.tests.conftest import Cloud
 from local.tests.deployed import Stack
