@@ -37,3 +37,13 @@ pub fn required(name: &str) -> Result<String, Failure> {
 pub fn optional(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
+
+/// S3's client. The path style keeps the bucket out of the host name where an
+/// endpoint of one's own, as on a laptop, has no wildcard DNS.
+#[cfg(feature = "s3")]
+pub fn s3(sdk: &SdkConfig) -> aws_sdk_s3::Client {
+    let own_endpoint = optional("AWS_ENDPOINT_URL").is_some();
+    aws_sdk_s3::Client::from_conf(
+        aws_sdk_s3::config::Builder::from(sdk).force_path_style(own_endpoint).build(),
+    )
+}

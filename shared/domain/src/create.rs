@@ -1,10 +1,16 @@
 //! Creation, as a plan of five rounds.
+//!
+//! Attachment is the power switch: policies hang on groups and reach a
+//! certificate only through its thing, so until the last effect attaches it a
+//! certificate can do nothing, and what a lost reply leaves is powerless.
 
 use serde::{Deserialize, Serialize};
 
 use crate::csr::PublicKeyId;
-use crate::device::Custody;
-use crate::names::{CertificateId, OperationId};
+use crate::device::{Custody, DeviceRecord, DeviceStatus, listing_shard_of};
+use crate::failure::Failure;
+use crate::names::{CertificateId, GroupName, OperationId};
+use crate::operation::{KEPT_MILLIS, Operation, OperationKind, OperationStatus};
 use crate::request::CreateRequest;
 use crate::time::Moment;
 
@@ -36,4 +42,342 @@ pub struct Mint {
     /// The certificate, once its id is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_id: Option<CertificateId>,
+}
+
+/// One effect of a creation. Each is *ensured*: done twice is done once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Create the thing, with its type, attributes and billing group.
+    CreateThing,
+    /// Put the sealed key in the custody bucket.
+    StoreKey,
+    /// Record that a certificate is about to be made.
+    IntendMint,
+    /// Make the certificate, ACTIVE and attached to nothing.
+    Mint,
+    /// Join one static group.
+    JoinGroup(GroupName),
+    /// Record the certificate's id.
+    RecordCertificate,
+    /// Attach the certificate to the thing, exclusively.
+    Attach,
+    /// Make the device ACTIVE in the registry.
+    Commit,
+}
+
+impl CreatePlan {
+    /// Decides a creation.
+    pub fn new(operation_id: OperationId, request: CreateRequest) -> Self {
+        let custody = if request.csr.is_some() { Custody::Device } else { Custody::Vault };
+        let key_object = (custody == Custody::Vault)
+            .then(|| format!("keys/{}/{operation_id}.json", request.thing_name));
+        Self { operation_id, request, custody, key_object }
+    }
+
+    /// What follows the claim and its reads: in each round everything at once.
+    pub fn rounds(&self) -> Vec<Vec<Step>> {
+        let mut thing = vec![Step::CreateThing, Step::IntendMint];
+        if self.custody == Custody::Vault {
+            thing.push(Step::StoreKey);
+        }
+        let mut certificate = vec![Step::Mint];
+        certificate.extend(self.request.groups.iter().cloned().map(Step::JoinGroup));
+        vec![
+            thing,
+            certificate,
+            vec![Step::Attach, Step::RecordCertificate],
+            vec![Step::Commit],
+        ]
+    }
+
+    /// The effects to undo, newest first, whatever became of each. Leaving the
+    /// groups needs no step of its own: memberships go with the thing.
+    pub fn undo(&self) -> Vec<Step> {
+        let mut steps: Vec<_> = self
+            .rounds()
+            .into_iter()
+            .rev()
+            .flatten()
+            .filter(|step| matches!(step, Step::Attach | Step::Mint | Step::CreateThing | Step::StoreKey))
+            .collect();
+        // The thing and the key object are made in one round; the thing first,
+        // so that a key outlives whatever could still use it.
+        steps.sort_by_key(|step| match step {
+            Step::Attach => 0,
+            Step::Mint => 1,
+            Step::CreateThing => 2,
+            _ => 3,
+        });
+        steps
+    }
+
+    /// The device's record as the claim writes it.
+    pub fn claimed(&self, now: Moment) -> DeviceRecord {
+        DeviceRecord {
+            listing_shard: listing_shard_of(&self.request.thing_name),
+            request: self.request.clone(),
+            status: DeviceStatus::Creating,
+            custody: self.custody,
+            created_by: self.operation_id.clone(),
+            operation_id: self.operation_id.clone(),
+            created_at: now,
+            certificate_id: None,
+        }
+    }
+
+    /// The operation as the claim writes it: the whole plan, before any effect.
+    pub fn operation(&self, now: Moment, lease_until: Moment) -> Operation {
+        Operation {
+            operation_id: self.operation_id.clone(),
+            kind: OperationKind::Create,
+            thing_name: self.request.thing_name.clone(),
+            status: OperationStatus::Running,
+            started_at: now,
+            ended_at: None,
+            lease_until,
+            attempt: 1,
+            plan: Some(self.clone()),
+            mint: None,
+            deletion: None,
+            proof: Vec::new(),
+            failure: None,
+            expires_at: Some(now.plus_millis(KEPT_MILLIS).epoch_seconds()),
+        }
+    }
+}
+
+/// What AWS holds of what a creation needs, read in the first round.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// The thing of that name, if there is one.
+    pub thing: Option<ThingSeen>,
+    /// Whether the thing type exists and is in use: `None` if it is missing.
+    pub thing_type: Option<TypeSeen>,
+    /// Each group of the request, in its order.
+    pub groups: Vec<(GroupName, Option<GroupSeen>)>,
+    /// Whether the billing group exists.
+    pub billing_group: bool,
+}
+
+/// A thing as AWS describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThingSeen {
+    /// Whether it is what the plan would create.
+    pub as_planned: bool,
+}
+
+/// A thing type as AWS describes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TypeSeen {
+    /// No new thing may have it.
+    pub deprecated: bool,
+}
+
+/// A thing group as AWS describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupSeen {
+    /// AWS fills it by a query; nothing can be added to it.
+    pub dynamic: bool,
+    /// The root of its hierarchy: itself, if it has no parent.
+    pub root: String,
+    /// Whether it or a group above it bears a policy.
+    pub bears_policy: bool,
+}
+
+/// Refuses a creation that AWS would refuse half way, or that would leave a
+/// device which can do nothing. `resumed` is whether an earlier invocation of
+/// the same operation may have created the thing.
+pub fn admit(request: &CreateRequest, seen: &Surroundings, resumed: bool) -> Result<(), Failure> {
+    if let Some(thing) = &seen.thing
+        && !(resumed && thing.as_planned)
+    {
+        return Err(Failure::conflict(
+            "thingName",
+            format!("AWS IoT has a thing {} that Lamplighter did not make", request.thing_name),
+            "Choose another name, or remove the thing in AWS IoT first.",
+        ));
+    }
+    if let Some(name) = &request.thing_type {
+        match seen.thing_type {
+            None => return Err(missing("thingType", "thing type", name.as_str())),
+            Some(TypeSeen { deprecated: true }) => {
+                return Err(Failure::invalid(
+                    "thingType",
+                    format!("the thing type {name} is deprecated"),
+                    "Use its successor.",
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    if let (Some(name), false) = (&request.billing_group, seen.billing_group) {
+        return Err(missing("billingGroup", "billing group", name.as_str()));
+    }
+    admit_groups(seen)
+}
+
+fn admit_groups(seen: &Surroundings) -> Result<(), Failure> {
+    let mut roots: Vec<(&str, &GroupName)> = Vec::new();
+    let mut policy = false;
+    for (name, group) in &seen.groups {
+        let group = group.as_ref().ok_or_else(|| missing("groups", "thing group", name.as_str()))?;
+        if group.dynamic {
+            return Err(Failure::invalid(
+                "groups",
+                format!("{name} is a dynamic group"),
+                "Name static groups only; dynamic ones fill themselves.",
+            ));
+        }
+        if let Some((_, other)) = roots.iter().find(|(root, _)| *root == group.root) {
+            return Err(Failure::invalid(
+                "groups",
+                format!("{other} and {name} belong to one hierarchy"),
+                "AWS allows a thing one group of a hierarchy; name the lower one.",
+            ));
+        }
+        roots.push((&group.root, name));
+        policy |= group.bears_policy;
+    }
+    if !policy {
+        return Err(Failure::invalid(
+            "groups",
+            "none of the groups, nor any above them, bears a policy, so the device could do nothing",
+            "Attach a policy to one of them in the catalog, or leave groups empty for the default.",
+        ));
+    }
+    Ok(())
+}
+
+fn missing(field: &str, what: &str, name: &str) -> Failure {
+    Failure::invalid(
+        field,
+        format!("there is no {what} {name}"),
+        format!("Add the {what} to the catalog and apply it, or correct the name."),
+    )
+    .status(422)
+}
+
+/// What a creation that finds the name taken does.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// The device is there, as asked.
+    There,
+    /// The same creation is under way elsewhere.
+    InFlight,
+    /// The same creation was left half done: go on with it.
+    Abandoned,
+}
+
+/// Decides by what stands in the registry under the name.
+pub fn taken(
+    request: &CreateRequest,
+    record: &DeviceRecord,
+    operation: Option<&Operation>,
+    now: Moment,
+) -> Result<Taken, Failure> {
+    if let Some(field) = record.request.first_difference(request) {
+        return Err(Failure::conflict(
+            field,
+            format!("the device {} exists with another {field}", request.thing_name),
+            "Send what it was created with, or delete it first.",
+        ));
+    }
+    match record.status {
+        DeviceStatus::Active => Ok(Taken::There),
+        DeviceStatus::Deleting => Err(Failure::busy("the device is being deleted", 5).field("thingName")),
+        DeviceStatus::Stuck => Err(Failure::new(
+            crate::Kind::Stuck,
+            "an earlier creation of the device failed and could not be undone",
+            "Delete the device, then create it again.",
+        )),
+        DeviceStatus::Creating => match operation {
+            Some(operation) if operation.lease_until < now => Ok(Taken::Abandoned),
+            Some(_) => Ok(Taken::InFlight),
+            None => Err(Failure::bug(format!("{} has no operation {}", request.thing_name, record.operation_id))),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn request(value: &serde_json::Value) -> CreateRequest {
+        CreateRequest::parse(value.to_string().as_bytes(), None).unwrap().0
+    }
+
+    fn light() -> CreateRequest {
+        request(&json!({"thingName": "l", "thingType": "t", "groups": ["g", "h"], "billingGroup": "b"}))
+    }
+
+    fn group(root: &str, bears_policy: bool) -> Option<GroupSeen> {
+        Some(GroupSeen { dynamic: false, root: root.to_owned(), bears_policy })
+    }
+
+    fn around() -> Surroundings {
+        let name = |n| GroupName::parse(n).unwrap();
+        Surroundings {
+            thing: None,
+            thing_type: Some(TypeSeen { deprecated: false }),
+            groups: vec![(name("g"), group("g", true)), (name("h"), group("h", false))],
+            billing_group: true,
+        }
+    }
+
+    fn check(change: impl FnOnce(&mut Surroundings), resumed: bool, refused: Option<&str>) {
+        let mut seen = around();
+        change(&mut seen);
+        let answer = admit(&light(), &seen, resumed);
+        let field = answer.as_ref().err().map(|f| f.field.clone().unwrap());
+        assert_eq!(field.as_deref(), refused, "{answer:?}");
+    }
+
+    #[test]
+    fn what_a_creation_needs_is_looked_at_before_anything_is_made() {
+        check(|_| {}, false, None);
+        check(|s| s.thing_type = None, false, Some("thingType"));
+        check(|s| s.thing_type = Some(TypeSeen { deprecated: true }), false, Some("thingType"));
+        check(|s| s.billing_group = false, false, Some("billingGroup"));
+        check(|s| s.groups[1].1 = None, false, Some("groups"));
+        check(|s| s.groups[1].1 = group("g", false), false, Some("groups"));
+        check(|s| s.groups[0].1 = group("g", false), false, Some("groups"));
+        check(|s| s.groups[1].1.as_mut().unwrap().dynamic = true, false, Some("groups"));
+    }
+
+    #[test]
+    fn a_thing_that_is_not_ours_is_never_taken_over() {
+        check(|s| s.thing = Some(ThingSeen { as_planned: true }), false, Some("thingName"));
+        check(|s| s.thing = Some(ThingSeen { as_planned: true }), true, None);
+        check(|s| s.thing = Some(ThingSeen { as_planned: false }), true, Some("thingName"));
+    }
+
+    #[test]
+    fn five_rounds_with_attachment_the_last_effect() {
+        let plan = CreatePlan::new(OperationId::from_random([7; 16]), light());
+        let rounds = plan.rounds();
+        assert_eq!(rounds.len() + 1, 5, "the claim is the first");
+        assert!(rounds[0].contains(&Step::StoreKey) && rounds[1].contains(&Step::Mint), "sealed, then certified");
+        let attached = rounds.iter().position(|r| r.contains(&Step::Attach)).unwrap();
+        let joined = rounds.iter().rposition(|r| r.iter().any(|s| matches!(s, Step::JoinGroup(_)))).unwrap();
+        assert!(joined < attached);
+        assert_eq!(rounds.last().unwrap(), &[Step::Commit]);
+        assert_eq!(plan.undo(), [Step::Attach, Step::Mint, Step::CreateThing, Step::StoreKey]);
+    }
+
+    #[test]
+    fn a_taken_name() {
+        let plan = CreatePlan::new(OperationId::from_random([7; 16]), light());
+        let now = Moment(1000);
+        let operation = plan.operation(now, Moment(2000));
+        let mut record = plan.claimed(now);
+        assert_eq!(taken(&light(), &record, Some(&operation), now), Ok(Taken::InFlight));
+        assert_eq!(taken(&light(), &record, Some(&operation), Moment(2001)), Ok(Taken::Abandoned));
+        record.status = DeviceStatus::Active;
+        assert_eq!(taken(&light(), &record, None, now), Ok(Taken::There));
+        let other = request(&json!({"thingName": "l", "thingType": "u"}));
+        assert_eq!(taken(&other, &record, None, now).unwrap_err().field.as_deref(), Some("thingType"));
+        record.status = DeviceStatus::Deleting;
+        assert!(taken(&light(), &record, None, now).unwrap_err().kind.retryable());
+    }
 }
