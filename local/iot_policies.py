@@ -6,10 +6,11 @@ characters without white space, a certificate or thing group at most 10
 policies. API Reference, "CreatePolicy": names match `[\\w+=,.@-]+`.
 "GetEffectivePolicies": the policies that decide when a principal connects as a
 thing, which are the principal's own and those of the thing's groups and the
-groups above them.
+groups above them. "ListAttachedPolicies": with `recursive`, those of the groups
+above the target too.
 
-The emulator has neither the limits nor GetEffectivePolicies, and takes thing
-names for policy names.
+The emulator has neither the limits nor GetEffectivePolicies, does not look at
+`recursive`, and takes thing names for policy names.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ def install() -> None:
     iot._create_policy = create_policy
     iot._create_policy_version = create_policy_version
     iot._change_policy_target = change_policy_target
+    iot._list_attached_policies = _list_attached_policies
     iot_routes.control("POST", "/effective-policies", _get_effective_policies)
 
 
@@ -114,6 +116,21 @@ def _target_refusal(name: str, target: str | None) -> Response | None:
     if name in attached or len(attached) < MAX_PER_TARGET:
         return None
     return limit_exceeded(f"Cannot attach more than {MAX_PER_TARGET} policies to {target}")
+
+
+def _list_attached_policies(path: str, query: dict) -> Response:
+    target = path.removeprefix("/attached-policies/")
+    targets = {target}
+    _, is_group, group = target.partition(":thinggroup/")
+    if is_group and group in iot._thing_groups and iot._qp_bool(query, "recursive"):
+        targets |= {iot._thing_group_arn(name) for name in with_ancestors(group)}
+    return json_response({
+        "policies": [
+            {"policyName": policy["policyName"], "policyArn": policy["policyArn"]}
+            for policy in iot._policies.values()
+            if targets.intersection(policy.get("targets", []))
+        ]
+    })
 
 
 def _get_effective_policies(request: Request) -> Response:

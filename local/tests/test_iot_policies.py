@@ -90,3 +90,17 @@ def test_effective_policies_are_the_certificates_and_those_of_the_things_groups(
     assert in_force() == {own}
     iot.attach_thing_principal(thingName=thing, principal=arn)
     assert in_force() == {own, above}
+
+
+def test_the_policies_of_the_groups_above_are_listed_when_asked_for(iot, new_policy, unique):
+    root, leaf = unique("group"), unique("group")
+    root_arn = iot.create_thing_group(thingGroupName=root)["thingGroupArn"]
+    leaf_arn = iot.create_thing_group(thingGroupName=leaf, parentGroupName=root)["thingGroupArn"]
+    above, own = new_policy(root_arn), new_policy(leaf_arn)
+
+    def listed(**how) -> set[str]:
+        found = iot.list_attached_policies(target=leaf_arn, **how)["policies"]
+        return {policy["policyName"] for policy in found}
+
+    assert listed() == {own}
+    assert listed(recursive=True) == {own, above}
