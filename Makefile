@@ -7,7 +7,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-builtin-rules
 
 # One cargo profile for all local work, so that nothing is compiled twice.
-CARGO_FLAGS := --profile local --workspace --locked
+CARGO_FLAGS := --profile local --workspace --all-features --locked
 FUNCTIONS   := $(sort $(notdir $(patsubst %/,%,$(dir $(wildcard functions/*/Cargo.toml)))))
 PYTHON      := .venv/bin/python
 
@@ -72,11 +72,11 @@ check-format: ## rustfmt
 
 .PHONY: check-lints
 check-lints: ## clippy, without warnings
-	cargo clippy $(CARGO_FLAGS) --all-targets --all-features -- -D warnings
+	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
 
 .PHONY: check-docs
 check-docs: ## rustdoc, without warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --all-features --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --no-deps --document-private-items
 
 .PHONY: check-template
 check-template: venv ## cfn-lint and sam validate, without suppressions
