@@ -2,7 +2,7 @@
 
 - `GET /_lamplighter/calls?trace=&function=&operation=`: the recorded calls
 - `DELETE /_lamplighter/calls`
-- `POST /_lamplighter/faults` `{mode, trace, at}` or `{mode, function, operation, thing?, times?}`
+- `POST /_lamplighter/faults` `{mode, trace, at}`, or `{mode, trace?, function?, operation?, thing?, nth?, times?}`
 - `GET /_lamplighter/faults`: each with how often it fired
 - `DELETE /_lamplighter/faults`
 - `GET /_lamplighter/environments`: the processes of the functions

@@ -25,14 +25,23 @@ class Fault:
     function: str | None = None
     operation: str | None = None
     thing: str | None = None
+    # Which of the calls that fit is the first to be struck. Calls made at once
+    # come in any order, so "the second UpdateItem" is surer than "the ninth call".
+    nth: int = 1
     times: int = 1
+    met: int = 0
     fired: int = 0
 
     def strikes(self, call: Call, mentioned: str) -> bool:
         """Whether this call is meant; `mentioned` is the text of its path and body."""
+        if not self._fits(call, mentioned):
+            return False
+        self.met += 1
+        return self.met >= self.nth and self.fired < self.times
+
+    def _fits(self, call: Call, mentioned: str) -> bool:
         return (
-            self.fired < self.times
-            and self.trace in (None, call.trace)
+            self.trace in (None, call.trace)
             and self.at in (None, call.n)
             and self.function in (None, call.function)
             and self.operation in (None, call.operation)
@@ -49,15 +58,17 @@ class FaultRules:
 
     def add(self, wanted: dict[str, Any]) -> Fault:
         """Set a fault as the control endpoint describes it."""
-        known = set(Fault.__dataclass_fields__) - {"id", "fired"}
+        known = set(Fault.__dataclass_fields__) - {"id", "met", "fired"}
         if unknown := set(wanted) - known:
             raise BadFault(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(sorted(known))}")
         if wanted.get("mode") not in get_args(Mode):
             raise BadFault(f"mode is one of {', '.join(get_args(Mode))}")
-        if ("trace" in wanted) != ("at" in wanted):
-            raise BadFault("trace and at come together")
+        if "at" in wanted and "trace" not in wanted:
+            raise BadFault("at counts the calls of a trace: name one")
+        if "trace" in wanted and not {"at", "operation"} & set(wanted):
+            raise BadFault("a trace needs at or an operation")
         if not {"trace", "function", "operation"} & set(wanted):
-            raise BadFault("name a trace with at, a function or an operation")
+            raise BadFault("name a trace, a function or an operation")
         self._made += 1
         fault = Fault(id=self._made, **wanted)
         self._faults.append(fault)

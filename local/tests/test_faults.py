@@ -112,6 +112,13 @@ def test_a_fault_by_function_operation_and_thing(stack: Stack, trace: str) -> No
     assert [result.get("error") for result in results] == [None, "ThrottlingException", "ThrottlingException", None]
 
 
+def test_a_fault_at_the_second_call_of_an_operation_in_a_trace(stack: Stack, trace: str) -> None:
+    stack.control("POST", "faults", {"trace": trace, "operation": "dynamodb:PutItem", "nth": 2, "mode": "throttle"})
+    absent = ("iot", "describe_thing", {"thingName": "absent"})
+    results = stack.calls("Probe", put(stack, "n"), absent, put(stack, "n"), put(stack, "n"), trace=trace)
+    assert ["ThrottlingException" == result.get("error") for result in results] == [False, False, True, False]
+
+
 def test_a_fault_that_cannot_be_is_refused(stack: Stack) -> None:
     for wanted in ({"mode": "explode", "function": "x"}, {"mode": "error"}, {"mode": "error", "trace": "x"},
                    {"mode": "error", "function": "x", "colour": "red"}):
