@@ -19,10 +19,12 @@
 //! 7. Membership converges.
 //! 8. Least privilege.
 
+pub mod announcement;
 pub mod catalog;
 pub mod claim;
 pub mod create;
 pub mod csr;
+pub mod default_policy;
 pub mod delete;
 pub mod device;
 pub mod failure;
@@ -30,7 +32,9 @@ pub mod handout;
 pub mod listing;
 pub mod names;
 pub mod operation;
+pub mod preregistration;
 pub mod request;
 pub mod time;
+pub mod view;
 
 pub use failure::{Failure, Kind};

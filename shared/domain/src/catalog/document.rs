@@ -1,0 +1,132 @@
+//! Policy documents, as far as AWS IoT and common sense bound them.
+
+use serde_json::Value;
+
+use crate::failure::Failure;
+
+/// AWS IoT's "Maximum policy document size", white space not counted.
+const MOST_CHARACTERS: usize = 2048;
+
+/// Refuses a document that AWS IoT would refuse, and one that allows
+/// everything. `path` leads to the document.
+pub fn check_document(path: &str, document: &Value) -> Result<(), Failure> {
+    let Some(fields) = document.as_object() else {
+        return Err(Failure::invalid(
+            path,
+            "the policy document is no object",
+            "Give Version and Statement.",
+        ));
+    };
+    if let Some(field) = fields
+        .keys()
+        .find(|key| !["Version", "Id", "Statement"].contains(&key.as_str()))
+    {
+        return Err(Failure::invalid(
+            &format!("{path}.{field}"),
+            format!("a policy document has no field {field}"),
+            "Give Version and Statement.",
+        ));
+    }
+    if document["Version"] != "2012-10-17" {
+        return Err(Failure::invalid(
+            &format!("{path}.Version"),
+            "the version of the policy language is missing or another",
+            "Write Version: \"2012-10-17\", with the quotes: YAML reads a bare date as one.",
+        ));
+    }
+    // As compact JSON the only white space left stands inside strings.
+    let size = document
+        .to_string()
+        .chars()
+        .filter(|c| !c.is_whitespace())
+        .count();
+    if size > MOST_CHARACTERS {
+        return Err(Failure::invalid(
+            path,
+            format!("the policy document has {size} characters"),
+            format!("AWS IoT allows {MOST_CHARACTERS}; split it into two policies."),
+        ));
+    }
+    let statements = one_or_more(&document["Statement"]);
+    if statements.is_empty() {
+        return Err(Failure::invalid(
+            &format!("{path}.Statement"),
+            "the policy document has no statement",
+            "Give at least one statement.",
+        ));
+    }
+    for (i, statement) in statements.into_iter().enumerate() {
+        check_statement(&format!("{path}.Statement[{i}]"), statement)?;
+    }
+    Ok(())
+}
+
+fn check_statement(path: &str, statement: &Value) -> Result<(), Failure> {
+    let Some(fields) = statement.as_object() else {
+        return Err(Failure::invalid(
+            path,
+            "the statement is no object",
+            "Give Effect, Action and Resource.",
+        ));
+    };
+    let known = ["Sid", "Effect", "Action", "Resource", "Condition"];
+    if let Some(field) = fields.keys().find(|key| !known.contains(&key.as_str())) {
+        return Err(Failure::invalid(
+            &format!("{path}.{field}"),
+            format!("AWS IoT's policies have no {field}"),
+            format!("A statement has {}.", known.join(", ")),
+        ));
+    }
+    let allows = match statement["Effect"].as_str() {
+        Some("Allow") => true,
+        Some("Deny") => false,
+        _ => {
+            return Err(Failure::invalid(
+                &format!("{path}.Effect"),
+                "the effect is neither Allow nor Deny",
+                "Write Effect: Allow or Effect: Deny.",
+            ));
+        }
+    };
+    for action in texts(path, "Action", &statement["Action"])? {
+        let everything = matches!(action, "*" | "iot:*");
+        if allows && everything {
+            return Err(Failure::invalid(
+                &format!("{path}.Action"),
+                format!("the action {action:?} allows everything"),
+                "Name what a device does: iot:Connect, iot:Publish, iot:Receive, iot:Subscribe, …",
+            ));
+        }
+        if !everything && !action.starts_with("iot:") {
+            return Err(Failure::invalid(
+                &format!("{path}.Action"),
+                format!("{action:?} is no action of AWS IoT"),
+                "Actions begin with iot:, for instance iot:Connect.",
+            ));
+        }
+    }
+    texts(path, "Resource", &statement["Resource"]).map(drop)
+}
+
+/// One text or a list of texts, at least one.
+fn texts<'a>(path: &str, field: &str, value: &'a Value) -> Result<Vec<&'a str>, Failure> {
+    let texts: Option<Vec<_>> = one_or_more(value).into_iter().map(Value::as_str).collect();
+    texts
+        .filter(|all| !all.is_empty() && !all.contains(&""))
+        .ok_or_else(|| {
+            Failure::invalid(
+                &format!("{path}.{field}"),
+                format!("{field} is neither a text nor a list of texts"),
+                format!("Give one {field}, or a list with at least one."),
+            )
+        })
+}
+
+/// Policies write one of something without a list.
+fn one_or_more(value: &Value) -> Vec<&Value> {
+    match value {
+        Value::Null => Vec::new(),
+        Value::Array(all) => all.iter().collect(),
+        one => vec![one],
+    }
+}
