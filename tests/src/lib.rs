@@ -1,1 +1,17 @@
-//! Whole-system tests against the local cloud.
+//! What the whole-system tests share.
+//!
+//! They use the deployed stack as its callers do, by signed HTTP, and look at
+//! what stands in the local cloud as the account's root. `LAMPLIGHTER_OUTPUTS`
+//! names the stack's outputs; without a cloud every test fails.
+
+#![expect(
+    clippy::missing_panics_doc,
+    reason = "here a panic is how a test fails"
+)]
+
+pub mod cloud;
+pub mod delivery;
+pub mod device;
+pub mod faults;
+pub mod inventory;
+pub mod removal;

@@ -1,0 +1,44 @@
+//! Requests repeated as a caller repeats them: when the answer invites it.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::cloud::{Ask, Cloud, Reply};
+
+/// How long a caller goes on. A lease outlives its invocation by seconds at most.
+pub const PATIENCE: Duration = Duration::from_mins(2);
+
+/// Whether a caller may and should send the same request again.
+pub fn invites_repetition(reply: &Reply) -> bool {
+    match reply.json()["code"].as_str() {
+        Some(code) => matches!(code, "Busy" | "Unknown"),
+        None => reply.status == 0 || reply.status == 429 || reply.status >= 500,
+    }
+}
+
+/// Sends a request until its answer is final.
+pub async fn deliver(cloud: &Cloud, ask: &Ask) -> Reply {
+    let started = Instant::now();
+    loop {
+        let reply = cloud.api(ask).await;
+        if !invites_repetition(&reply) {
+            return reply;
+        }
+        assert!(
+            started.elapsed() < PATIENCE,
+            "no final answer to {ask:?}; the last was {} {}",
+            reply.status,
+            reply.text
+        );
+        let asked = reply
+            .header("retry-after")
+            .and_then(|seconds| seconds.parse().ok());
+        tokio::time::sleep(Duration::from_secs(asked.unwrap_or(1))).await;
+    }
+}
+
+/// Creates a device that is not there yet.
+pub async fn created(cloud: &Cloud, body: &Value) -> Value {
+    deliver(cloud, &Ask::create(body)).await.expect(201)
+}

@@ -1,0 +1,140 @@
+//! The function is stopped before and after every call that a creation makes,
+//! and loses every reply; delivered again, the creation comes to the same end
+//! (invariants 1, 3 and 6). The calls are those of a recorded run.
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use lamplighter_tests::cloud::{Ask, Cloud, Reply};
+use lamplighter_tests::delivery::{deliver, invites_repetition};
+use lamplighter_tests::device::{Key, public_key_of_certificate, trace, unique};
+use lamplighter_tests::faults::{self, CRASHES, Point};
+use lamplighter_tests::inventory::{Inventory, principals, state_of};
+use serde_json::{Value, json};
+
+const AT_ONCE: usize = 8;
+
+struct Device {
+    thing: String,
+    key: Option<Key>,
+}
+
+impl Device {
+    fn new(vault: bool) -> Self {
+        let thing = unique("crash");
+        let key = (!vault).then(|| Key::make(&thing));
+        Self { thing, key }
+    }
+
+    fn ask(&self) -> Ask {
+        let mut body = json!({"thingName": self.thing, "attributes": {"city": "milan"}});
+        if let Some(key) = &self.key {
+            body["csr"] = key.csr.clone().into();
+        }
+        Ask::create(&body)
+    }
+
+    fn check(&self, reply: &Reply) {
+        let answer = reply.json();
+        let certificate = answer["certificatePem"].as_str().expect("a certificate");
+        if let Some(key) = &self.key {
+            assert_eq!(public_key_of_certificate(certificate), key.id);
+        }
+    }
+}
+
+/// Strikes one call of one creation; tells what is not as it must be.
+async fn case(
+    cloud: &Cloud,
+    vault: bool,
+    point: &Point,
+    mode: &str,
+    undisturbed: &Value,
+) -> Option<String> {
+    let device = Device::new(vault);
+    let here = format!(
+        "{mode} {} #{} of {}",
+        point.operation, point.nth, device.thing
+    );
+    let trace = trace();
+    let fault = faults::strike(cloud, &trace, point, mode).await;
+    let first = cloud.api(&device.ask().trace(&trace)).await;
+    if faults::fired(cloud, fault).await != 1 {
+        return Some(format!("{here}: the point was not passed"));
+    }
+    if !matches!(first.status, 200 | 201) && !invites_repetition(&first) {
+        return Some(format!(
+            "{here}: the caller is told {} {}",
+            first.status, first.text
+        ));
+    }
+    let again = deliver(cloud, &device.ask()).await;
+    if !matches!(again.status, 200 | 201) {
+        return Some(format!(
+            "{here}: delivered again, it is {} {}",
+            again.status, again.text
+        ));
+    }
+    device.check(&again);
+    let state = state_of(cloud, &device.thing).await;
+    (state != *undisturbed)
+        .then(|| format!("{here}: the end is {state}, undisturbed it is {undisturbed}"))
+}
+
+async fn matrix(vault: bool) {
+    let cloud = Cloud::open();
+    let device = Device::new(vault);
+    let recorded = trace();
+    // Warm, so that a cold start makes no difference.
+    deliver(&cloud, &Device::new(vault).ask()).await.expect(201);
+    let reply = cloud.api(&device.ask().trace(&recorded)).await;
+    reply.expect(201);
+    let points = faults::points(&cloud, &recorded).await;
+    assert!(
+        points.len() >= 8,
+        "too few calls for a creation: {points:?}"
+    );
+    let undisturbed = state_of(&cloud, &device.thing).await;
+
+    let before = Inventory::take(&cloud).await;
+    let (cloud, undisturbed) = (&cloud, &undisturbed);
+    let cases = CRASHES
+        .iter()
+        .flat_map(|mode| points.iter().map(move |point| (*mode, point)));
+    let outcomes: Vec<Option<String>> = stream::iter(cases)
+        .map(|(mode, point)| case(cloud, vault, point, mode, undisturbed))
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    assert_eq!(outcomes.len(), points.len() * CRASHES.len());
+    let mut wrong: Vec<_> = outcomes.into_iter().flatten().collect();
+    wrong.extend(unexplained(cloud, &before).await);
+    assert!(
+        wrong.is_empty(),
+        "{} of {}:\n{}",
+        wrong.len(),
+        points.len() * CRASHES.len(),
+        wrong.join("\n")
+    );
+}
+
+/// Certificates that came since and hang on no thing that came since.
+async fn unexplained(cloud: &Cloud, before: &Inventory) -> Vec<String> {
+    let after = Inventory::take(cloud).await;
+    let mut left = after.certificates.clone();
+    left.retain(|id| !before.certificates.contains(id));
+    for thing in after.things.difference(&before.things) {
+        for arn in principals(cloud, thing).await {
+            left.remove(arn.rsplit('/').next().expect("an id"));
+        }
+    }
+    left.into_iter()
+        .map(|id| format!("certificate {id} hangs on nothing"))
+        .collect()
+}
+
+#[tokio::test]
+async fn creation_with_and_without_a_signing_request_survives_every_crash() {
+    // One after the other: each counts the certificates of the whole account.
+    matrix(false).await;
+    matrix(true).await;
+}

@@ -1,0 +1,154 @@
+//! The function is stopped before and after every call that a deletion makes,
+//! and loses every reply; delivered again, the deletion comes to the same end
+//! (invariants 3 and 6). The calls are those of recorded runs: one of the
+//! request, one of the workflow's call.
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use lamplighter_tests::cloud::{Ask, Cloud};
+use lamplighter_tests::delivery::{created, deliver, invites_repetition};
+use lamplighter_tests::device::{trace, unique};
+use lamplighter_tests::faults::{self, CRASHES, Point};
+use lamplighter_tests::inventory::{describe, state_of};
+use lamplighter_tests::removal::{claimed_only, ended, step, stepped_to_the_end};
+use serde_json::{Value, json};
+
+const AT_ONCE: usize = 8;
+
+/// Which of the two deliveries is disturbed.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    Request,
+    Workflow,
+}
+
+/// A device with something of every kind that a deletion removes.
+async fn device(cloud: &Cloud) -> (String, String) {
+    let thing = unique("fall");
+    let answer = created(cloud, &json!({"thingName": thing})).await;
+    for shadow in ["shadow", "shadow?name=lamp"] {
+        let ask = Ask::new("POST", format!("/things/{thing}/{shadow}"))
+            .text(json!({"state": {"desired": {"on": true}}}).to_string());
+        cloud.aws("iotdata", &ask).await.expect(200);
+    }
+    (
+        thing,
+        answer["certificateId"].as_str().expect("an id").to_owned(),
+    )
+}
+
+/// The first delivery under a trace, then as often as it takes.
+async fn delete(cloud: &Cloud, part: Part, thing: &str, trace: &str) -> Result<(), String> {
+    match part {
+        Part::Request => {
+            let first = cloud.api(&Ask::delete(thing).trace(trace)).await;
+            if !matches!(first.status, 200 | 202) && !invites_repetition(&first) {
+                return Err(format!(
+                    "the caller is told {} {}",
+                    first.status, first.text
+                ));
+            }
+            let again = deliver(cloud, &Ask::delete(thing)).await;
+            if !matches!(again.status, 200 | 202) {
+                return Err(format!(
+                    "delivered again, it is {} {}",
+                    again.status, again.text
+                ));
+            }
+            let answer = again.json();
+            let id = answer["operationId"].as_str().ok_or("no operationId")?;
+            match ended(cloud, id).await.as_str() {
+                "DONE" => Ok(()),
+                status => Err(format!("the operation ends {status}")),
+            }
+        }
+        Part::Workflow => {
+            let id = claimed_only(cloud, thing).await;
+            step(cloud, thing, &id, Some(trace)).await;
+            stepped_to_the_end(cloud, thing, &id).await;
+            Ok(())
+        }
+    }
+}
+
+async fn end(cloud: &Cloud, thing: &str, certificate: &str) -> Value {
+    let mut state = state_of(cloud, thing).await;
+    let gone = |reply: lamplighter_tests::cloud::Reply| reply.status == 404;
+    state["thingGone"] = gone(describe(cloud, &format!("/things/{thing}")).await).into();
+    state["certificateGone"] =
+        gone(describe(cloud, &format!("/certificates/{certificate}")).await).into();
+    state
+}
+
+async fn case(
+    cloud: &Cloud,
+    part: Part,
+    point: &Point,
+    mode: &str,
+    undisturbed: &Value,
+) -> Option<String> {
+    let (thing, certificate) = device(cloud).await;
+    let here = format!(
+        "{part:?}: {mode} {} #{} of {thing}",
+        point.operation, point.nth
+    );
+    let trace = trace();
+    let fault = faults::strike(cloud, &trace, point, mode).await;
+    let outcome = delete(cloud, part, &thing, &trace).await;
+    if faults::fired(cloud, fault).await != 1 {
+        return Some(format!("{here}: the point was not passed"));
+    }
+    if let Err(wrong) = outcome {
+        return Some(format!("{here}: {wrong}"));
+    }
+    let state = end(cloud, &thing, &certificate).await;
+    (state != *undisturbed)
+        .then(|| format!("{here}: the end is {state}, undisturbed it is {undisturbed}"))
+}
+
+async fn matrix(part: Part) {
+    let cloud = Cloud::open();
+    let (thing, certificate) = device(&cloud).await;
+    let recorded = trace();
+    delete(&cloud, part, &thing, &recorded)
+        .await
+        .expect("an undisturbed run");
+    let points = faults::points(&cloud, &recorded).await;
+    assert!(
+        points.len() >= 3,
+        "too few calls for a deletion: {points:?}"
+    );
+    let undisturbed = end(&cloud, &thing, &certificate).await;
+    assert_eq!(undisturbed["thingGone"], true);
+    assert_eq!(undisturbed["certificateGone"], true);
+    assert_eq!(undisturbed["keyVersions"], 0);
+
+    let (cloud, undisturbed) = (&cloud, &undisturbed);
+    let cases = CRASHES
+        .iter()
+        .flat_map(|mode| points.iter().map(move |point| (*mode, point)));
+    let outcomes: Vec<Option<String>> = stream::iter(cases)
+        .map(|(mode, point)| case(cloud, part, point, mode, undisturbed))
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    assert_eq!(outcomes.len(), points.len() * CRASHES.len());
+    let wrong: Vec<_> = outcomes.iter().flatten().map(String::as_str).collect();
+    assert!(
+        wrong.is_empty(),
+        "{} of {}:\n{}",
+        wrong.len(),
+        outcomes.len(),
+        wrong.join("\n")
+    );
+}
+
+#[tokio::test]
+async fn the_request_survives_every_crash() {
+    matrix(Part::Request).await;
+}
+
+#[tokio::test]
+async fn the_workflows_call_survives_every_crash() {
+    matrix(Part::Workflow).await;
+}

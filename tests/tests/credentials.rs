@@ -1,0 +1,77 @@
+//! A key made here is handed out once.
+
+use lamplighter_tests::cloud::{Ask, Cloud};
+use lamplighter_tests::delivery::created;
+use lamplighter_tests::device::{Key, public_key_of_certificate, public_key_of_private, unique};
+use serde_json::json;
+
+#[tokio::test]
+async fn once_and_then_no_more() {
+    let cloud = Cloud::open();
+    let thing = unique("once");
+    let device = created(&cloud, &json!({"thingName": thing})).await;
+    let reply = cloud.api(&Ask::credentials(&thing)).await;
+    let credentials = reply.expect(200);
+    assert_eq!(reply.header("cache-control"), Some("no-store"));
+    assert_eq!(credentials["thingName"], thing.as_str());
+    assert_eq!(credentials["certificateId"], device["certificateId"]);
+    assert_eq!(credentials["certificatePem"], device["certificatePem"]);
+    assert_eq!(
+        public_key_of_private(credentials["privateKeyPem"].as_str().unwrap()),
+        public_key_of_certificate(device["certificatePem"].as_str().unwrap()),
+        "the key and the certificate belong together"
+    );
+    let again = cloud.api(&Ask::credentials(&thing)).await;
+    let problem = again.expect(410);
+    assert_eq!(problem["code"], "NotFound", "{problem}");
+    assert!(!again.text.contains("PRIVATE KEY"));
+    let late = Ask::credentials(&thing).header("idempotency-key", "late");
+    cloud.api(&late).await.expect(410);
+}
+
+#[tokio::test]
+async fn a_lost_reply_loses_no_key() {
+    let cloud = Cloud::open();
+    let thing = unique("replay");
+    created(&cloud, &json!({"thingName": thing})).await;
+    let ask = Ask::credentials(&thing).header("idempotency-key", "k-1");
+    let first = cloud.api(&ask).await.expect(200);
+    let again = cloud.api(&ask).await;
+    assert_eq!(again.expect(200), first);
+    assert_eq!(again.header("cache-control"), Some("no-store"));
+    cloud
+        .api(&Ask::credentials(&thing).header("idempotency-key", "k-2"))
+        .await
+        .expect(410);
+    cloud.api(&Ask::credentials(&thing)).await.expect(410);
+}
+
+#[tokio::test]
+async fn of_ten_at_once_one_gets_the_key() {
+    let cloud = Cloud::open();
+    let thing = unique("race");
+    created(&cloud, &json!({"thingName": thing})).await;
+    let ask = Ask::credentials(&thing);
+    let replies = futures_util::future::join_all((0..10).map(|_| cloud.api(&ask))).await;
+    let mut statuses: Vec<_> = replies.iter().map(|reply| reply.status).collect();
+    statuses.sort_unstable();
+    let mut expected = vec![200_u16];
+    expected.extend([410; 9]);
+    assert_eq!(statuses, expected);
+}
+
+#[tokio::test]
+async fn there_is_no_key_of_a_device_that_kept_it() {
+    let cloud = Cloud::open();
+    let thing = unique("kept");
+    created(
+        &cloud,
+        &json!({"thingName": thing, "csr": Key::make(&thing).csr}),
+    )
+    .await;
+    for name in [thing, unique("nobody")] {
+        let reply = cloud.api(&Ask::credentials(&name)).await;
+        assert!((400..500).contains(&reply.status), "{}", reply.text);
+        assert!(!reply.text.contains("PRIVATE KEY"));
+    }
+}
