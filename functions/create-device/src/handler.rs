@@ -25,15 +25,20 @@ pub(crate) async fn handle(
         return over_mqtt(creator, messages, payload, deadline).await;
     }
     let (request, key) = CreateRequest::parse(payload.to_string().as_bytes(), None)?;
-    let created = creator.create(request, key.as_deref(), deadline).await.inspect_err(telemetry::failed)?;
+    let created = creator
+        .create(request, key.as_deref(), deadline)
+        .await
+        .inspect_err(telemetry::failed)?;
     Ok(json!(created))
 }
 
 async fn over_http(creator: &Creator, event: Value, deadline: Moment) -> http::Response {
     let created: Result<Created, Failure> = async {
         let request = http::request(event)?;
-        let (wanted, key) =
-            CreateRequest::parse(&http::body(&request)?, http::header(&request, "idempotency-key"))?;
+        let (wanted, key) = CreateRequest::parse(
+            &http::body(&request)?,
+            http::header(&request, "idempotency-key"),
+        )?;
         creator.create(wanted, key.as_deref(), deadline).await
     }
     .await;
@@ -54,14 +59,20 @@ async fn over_mqtt(
     let raw: RawClaim = match serde_json::from_value(event) {
         Ok(raw) => raw,
         Err(error) => {
-            telemetry::failed(&Failure::invalid("claim", error.to_string(), "Send thingName, csr and nonce."));
+            telemetry::failed(&Failure::invalid(
+                "claim",
+                error.to_string(),
+                "Send thingName, csr and nonce.",
+            ));
             return Ok(Value::Null);
         }
     };
     let outcome = async {
         let claim = Claim::check(&raw)?;
         let profile = creator.claims.profile_of(&claim.thing_name).await?;
-        creator.create(claim.authorise(profile.as_ref())?, None, deadline).await
+        creator
+            .create(claim.authorise(profile.as_ref())?, None, deadline)
+            .await
     }
     .await;
     let (accepted, mut answer) = match outcome {

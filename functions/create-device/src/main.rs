@@ -19,9 +19,14 @@ async fn main() -> Result<(), Error> {
     let sdk = setup::sdk().await;
     let creator = Creator {
         claims: Claims {
-            table: Table { client: aws_sdk_dynamodb::Client::new(&sdk), name: required("TABLE_NAME")? },
+            table: Table {
+                client: aws_sdk_dynamodb::Client::new(&sdk),
+                name: required("TABLE_NAME")?,
+            },
         },
-        things: Things { iot: aws_sdk_iot::Client::new(&sdk) },
+        things: Things {
+            iot: aws_sdk_iot::Client::new(&sdk),
+        },
         vault: Vault {
             s3: setup::s3(&sdk),
             kms: aws_sdk_kms::Client::new(&sdk),
@@ -30,8 +35,12 @@ async fn main() -> Result<(), Error> {
         },
         default_group: GroupName::parse(&required("DEFAULT_GROUP")?)?,
         endpoint: required("IOT_ENDPOINT")?,
-        server_ca_pem: optional("SERVER_CA_PEM").unwrap_or_else(|| server_ca::AMAZON_ROOT_CA_1.to_owned()),
+        server_ca_pem: optional("SERVER_CA_PEM")
+            .unwrap_or_else(|| server_ca::AMAZON_ROOT_CA_1.to_owned()),
     };
     let messages = aws_sdk_iotdataplane::Client::new(&sdk);
-    run(service_fn(|event: LambdaEvent<Value>| handler::handle(&creator, &messages, event))).await
+    run(service_fn(|event: LambdaEvent<Value>| {
+        handler::handle(&creator, &messages, event)
+    }))
+    .await
 }

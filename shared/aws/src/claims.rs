@@ -5,14 +5,16 @@
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, ReturnValue, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, Delete, Put, ReturnValue, TransactWriteItem, Update,
+};
+use lamplighter_domain::Failure;
 use lamplighter_domain::claim::Profile;
 use lamplighter_domain::create::{CreatePlan, Mint};
 use lamplighter_domain::device::{CertificateRecord, DeviceRecord, DeviceStatus, Preregistration};
 use lamplighter_domain::names::{CertificateId, OperationId, ThingName};
 use lamplighter_domain::operation::{Operation, OperationStatus};
 use lamplighter_domain::time::Moment;
-use lamplighter_domain::Failure;
 
 use crate::failure::{self, Cause};
 use crate::table::{self, Key, Table};
@@ -34,7 +36,12 @@ pub enum Claimed {
 
 impl Claims {
     /// Claims the name and persists the whole plan, in one transaction.
-    pub async fn claim(&self, plan: &CreatePlan, now: Moment, lease_until: Moment) -> Result<Claimed, Failure> {
+    pub async fn claim(
+        &self,
+        plan: &CreatePlan,
+        now: Moment,
+        lease_until: Moment,
+    ) -> Result<Claimed, Failure> {
         let operation = plan.operation(now, lease_until);
         let name = &plan.request.thing_name;
         let record = self
@@ -46,7 +53,9 @@ impl Claims {
             .condition_expression("attribute_not_exists(PK) OR #status = :compensated")
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":compensated", status(OperationStatus::Compensated)?);
-        let outcome = self.transact([Change::put(record)?, Change::put(put)?]).await;
+        let outcome = self
+            .transact([Change::put(record)?, Change::put(put)?])
+            .await;
         match outcome {
             Ok(()) => Ok(Claimed::Fresh(Box::new(operation))),
             Err(Lost::Failed(failure)) => Err(failure),
@@ -61,7 +70,10 @@ impl Claims {
     /// was used before.
     async fn key_was_used(&self, plan: &CreatePlan) -> Result<Claimed, Failure> {
         let Some(earlier) = self.operation(&plan.operation_id).await? else {
-            return Err(Failure::busy("another request for this device has just ended", 1));
+            return Err(Failure::busy(
+                "another request for this device has just ended",
+                1,
+            ));
         };
         let what = if earlier.thing_name == plan.request.thing_name {
             "the device it created has been deleted since"
@@ -82,14 +94,22 @@ impl Claims {
     }
 
     /// A certificate's record.
-    pub async fn certificate(&self, name: &ThingName, id: &CertificateId) -> Result<CertificateRecord, Failure> {
+    pub async fn certificate(
+        &self,
+        name: &ThingName,
+        id: &CertificateId,
+    ) -> Result<CertificateRecord, Failure> {
         let found = self.table.get(&Key::certificate(name, id)).await?;
         found.ok_or_else(|| Failure::bug(format!("{name} has no record of its certificate {id}")))
     }
 
     /// The profile that a name was pre-registered under, if it was.
     pub async fn profile_of(&self, name: &ThingName) -> Result<Option<Profile>, Failure> {
-        let Some(row) = self.table.get::<Preregistration>(&Key::preregistration(name)).await? else {
+        let Some(row) = self
+            .table
+            .get::<Preregistration>(&Key::preregistration(name))
+            .await?
+        else {
             return Ok(None);
         };
         self.table.get(&Key::profile(&row.profile)).await
@@ -110,7 +130,9 @@ impl Claims {
             .table_name(&self.table.name)
             .set_key(Some(Key::operation(&seen.operation_id).item()))
             .update_expression("SET leaseUntil = :until, attempt = :next")
-            .condition_expression("attempt = :seen AND leaseUntil < :now AND #status IN (:running, :undoing)")
+            .condition_expression(
+                "attempt = :seen AND leaseUntil < :now AND #status IN (:running, :undoing)",
+            )
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":until", table::attribute(&lease_until)?)
             .expression_attribute_values(":next", table::attribute(&(seen.attempt + 1))?)
@@ -130,18 +152,46 @@ impl Claims {
 
     /// Records that a certificate is about to be made.
     pub async fn intend_mint(&self, operation: &Operation, mint: &Mint) -> Result<(), Failure> {
-        self.update(operation, "SET mint = :mint", [(":mint", table::attribute(mint)?)]).await
+        self.update(
+            operation,
+            "SET mint = :mint",
+            [(":mint", table::attribute(mint)?)],
+        )
+        .await
     }
 
     /// Records which certificate was made.
-    pub async fn record_certificate(&self, operation: &Operation, id: &CertificateId) -> Result<(), Failure> {
-        self.update(operation, "SET mint.certificateId = :id", [(":id", table::attribute(id)?)]).await
+    pub async fn record_certificate(
+        &self,
+        operation: &Operation,
+        id: &CertificateId,
+    ) -> Result<(), Failure> {
+        self.update(
+            operation,
+            "SET mint.certificateId = :id",
+            [(":id", table::attribute(id)?)],
+        )
+        .await
+    }
+
+    /// Lets another delivery take the operation over at once.
+    pub async fn let_go(&self, operation: &Operation) -> Result<(), Failure> {
+        self.update(
+            operation,
+            "SET leaseUntil = :over",
+            [(":over", table::attribute(&Moment(0))?)],
+        )
+        .await
     }
 
     /// Records that the operation is being undone, and why.
     pub async fn begin_undo(&self, operation: &Operation, why: &Failure) -> Result<(), Failure> {
-        let values = [(":to", status(OperationStatus::Undoing)?), (":why", table::attribute(why)?)];
-        self.update(operation, "SET #status = :to, failure = :why", values).await
+        let values = [
+            (":to", status(OperationStatus::Undoing)?),
+            (":why", table::attribute(why)?),
+        ];
+        self.update(operation, "SET #status = :to, failure = :why", values)
+            .await
     }
 
     /// Changes the operation, on the condition that it is still ours.
@@ -166,10 +216,14 @@ impl Claims {
         for (name, value) in values {
             request = request.expression_attribute_values(name, value);
         }
-        request.send().await.map(drop).map_err(|error| match failure::cause(&error) {
-            Cause::Condition => taken_over(),
-            _ => failure::of("dynamodb:UpdateItem", &error),
-        })
+        request
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| match failure::cause(&error) {
+                Cause::Condition => taken_over(),
+                _ => failure::of("dynamodb:UpdateItem", &error),
+            })
     }
 
     /// Makes the device ACTIVE, in one transaction.
@@ -192,7 +246,10 @@ impl Claims {
             .expression_attribute_values(":creating", table::attribute(&DeviceStatus::Creating)?);
         let changes = [
             Change::put(device)?,
-            Change::put(self.put(&Key::certificate(name, &certificate.certificate_id), certificate)?)?,
+            Change::put(self.put(
+                &Key::certificate(name, &certificate.certificate_id),
+                certificate,
+            )?)?,
             Change::update(self.end(operation, OperationStatus::Done, None, now)?)?,
         ];
         match self.transact(changes).await {
@@ -203,7 +260,12 @@ impl Claims {
     }
 
     /// Frees the name: the operation was refused, and nothing of it remains.
-    pub async fn release(&self, operation: &Operation, why: &Failure, now: Moment) -> Result<(), Failure> {
+    pub async fn release(
+        &self,
+        operation: &Operation,
+        why: &Failure,
+        now: Moment,
+    ) -> Result<(), Failure> {
         let device = Delete::builder()
             .table_name(&self.table.name)
             .set_key(Some(Key::device(&operation.thing_name).item()))
@@ -212,12 +274,20 @@ impl Claims {
             .build()
             .map_err(malformed)?;
         let ended = self.end(operation, OperationStatus::Compensated, Some(why), now)?;
-        let changes = [TransactWriteItem::builder().delete(device).build(), Change::update(ended)?];
+        let changes = [
+            TransactWriteItem::builder().delete(device).build(),
+            Change::update(ended)?,
+        ];
         self.ended(changes).await
     }
 
     /// Makes the device visibly STUCK: an undo failed for good.
-    pub async fn stuck(&self, operation: &Operation, why: &Failure, now: Moment) -> Result<(), Failure> {
+    pub async fn stuck(
+        &self,
+        operation: &Operation,
+        why: &Failure,
+        now: Moment,
+    ) -> Result<(), Failure> {
         let device = Update::builder()
             .table_name(&self.table.name)
             .set_key(Some(Key::device(&operation.thing_name).item()))
@@ -227,7 +297,8 @@ impl Claims {
             .expression_attribute_values(":stuck", table::attribute(&DeviceStatus::Stuck)?)
             .expression_attribute_values(":operation", table::attribute(&operation.operation_id)?);
         let ended = self.end(operation, OperationStatus::Stuck, Some(why), now)?;
-        self.ended([Change::update(device)?, Change::update(ended)?]).await
+        self.ended([Change::update(device)?, Change::update(ended)?])
+            .await
     }
 
     async fn ended(&self, changes: [TransactWriteItem; 2]) -> Result<(), Failure> {
@@ -270,10 +341,15 @@ impl Claims {
         key: &Key,
         value: &impl serde::Serialize,
     ) -> Result<aws_sdk_dynamodb::types::builders::PutBuilder, Failure> {
-        Ok(Put::builder().table_name(&self.table.name).set_item(Some(table::write(key, value)?)))
+        Ok(Put::builder()
+            .table_name(&self.table.name)
+            .set_item(Some(table::write(key, value)?)))
     }
 
-    async fn transact(&self, changes: impl IntoIterator<Item = TransactWriteItem>) -> Result<(), Lost> {
+    async fn transact(
+        &self,
+        changes: impl IntoIterator<Item = TransactWriteItem>,
+    ) -> Result<(), Lost> {
         self.table
             .client
             .transact_write_items()
@@ -294,15 +370,32 @@ enum Lost {
 }
 
 fn cancelled(
-    error: &SdkError<TransactWriteItemsError, aws_smithy_runtime_api::client::orchestrator::HttpResponse>,
+    error: &SdkError<
+        TransactWriteItemsError,
+        aws_smithy_runtime_api::client::orchestrator::HttpResponse,
+    >,
 ) -> Lost {
-    if let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error() {
-        let codes: Vec<_> = cancelled.cancellation_reasons().iter().filter_map(|r| r.code()).collect();
+    if let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) =
+        error.as_service_error()
+    {
+        let codes: Vec<_> = cancelled
+            .cancellation_reasons()
+            .iter()
+            .filter_map(|r| r.code())
+            .collect();
         if codes.contains(&"ConditionalCheckFailed") {
             return Lost::Condition;
         }
-        if codes.iter().any(|c| matches!(*c, "TransactionConflict" | "ThrottlingError" | "ProvisionedThroughputExceeded")) {
-            return Lost::Failed(Failure::busy("another request is changing the same device", 1));
+        if codes.iter().any(|c| {
+            matches!(
+                *c,
+                "TransactionConflict" | "ThrottlingError" | "ProvisionedThroughputExceeded"
+            )
+        }) {
+            return Lost::Failed(Failure::busy(
+                "another request is changing the same device",
+                1,
+            ));
         }
     }
     Lost::Failed(failure::of("dynamodb:TransactWriteItems", error))
@@ -312,12 +405,20 @@ fn cancelled(
 struct Change;
 
 impl Change {
-    fn put(put: aws_sdk_dynamodb::types::builders::PutBuilder) -> Result<TransactWriteItem, Failure> {
-        Ok(TransactWriteItem::builder().put(put.build().map_err(malformed)?).build())
+    fn put(
+        put: aws_sdk_dynamodb::types::builders::PutBuilder,
+    ) -> Result<TransactWriteItem, Failure> {
+        Ok(TransactWriteItem::builder()
+            .put(put.build().map_err(malformed)?)
+            .build())
     }
 
-    fn update(update: aws_sdk_dynamodb::types::builders::UpdateBuilder) -> Result<TransactWriteItem, Failure> {
-        Ok(TransactWriteItem::builder().update(update.build().map_err(malformed)?).build())
+    fn update(
+        update: aws_sdk_dynamodb::types::builders::UpdateBuilder,
+    ) -> Result<TransactWriteItem, Failure> {
+        Ok(TransactWriteItem::builder()
+            .update(update.build().map_err(malformed)?)
+            .build())
     }
 }
 

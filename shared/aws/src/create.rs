@@ -96,13 +96,12 @@ impl Creator {
         );
         match claimed? {
             Claimed::Fresh(operation) => {
-                let work = Work { plan: &plan, operation: &operation, key, sealed, minted: Mutex::default() };
                 let admitted = seen.and_then(|seen| create::admit(&plan.request, &seen, false));
-                if let Err(failure) = admitted {
+                match admitted.and(sealed) {
+                    Ok(sealed) => self.run(Work::new(&plan, &operation, key, sealed)).await,
                     // Nothing has been done but the claim.
-                    return self.refuse(&operation, failure).await;
+                    Err(failure) => self.refuse(&operation, failure).await,
                 }
-                self.run(work, true).await
             }
             Claimed::Taken(record) => self.taken(&plan, *record, started, deadline).await,
         }
@@ -122,41 +121,57 @@ impl Creator {
                 Taken::There => return self.answer(&record, false).await,
                 Taken::Abandoned => {
                     let Some(operation) = operation else { continue };
-                    if let Some(mine) = self.claims.take_over(&operation, clock::now(), deadline).await? {
+                    if let Some(mine) = self
+                        .claims
+                        .take_over(&operation, clock::now(), deadline)
+                        .await?
+                    {
                         return self.resume(mine).await;
                     }
                 }
                 Taken::InFlight => {}
             }
             if started.until(clock::now()) > PATIENCE_MILLIS {
-                return Err(Failure::busy("the device is being created by another request", 1));
+                return Err(Failure::busy(
+                    "the device is being created by another request",
+                    1,
+                ));
             }
             tokio::time::sleep(Duration::from_millis(POLL_MILLIS)).await;
-            record = self.claims.device(&plan.request.thing_name).await?.ok_or_else(|| {
-                Failure::busy("the other request for this device was refused", 1)
-            })?;
+            record = self
+                .claims
+                .device(&plan.request.thing_name)
+                .await?
+                .ok_or_else(|| Failure::busy("the other request for this device was refused", 1))?;
         }
     }
 
     /// Goes on with an operation whose invocation has ended without an end.
     async fn resume(&self, operation: Operation) -> Result<Created, Failure> {
-        let plan = operation.plan.clone().ok_or_else(|| Failure::bug("a creation without a plan"))?;
+        let plan = operation
+            .plan
+            .clone()
+            .ok_or_else(|| Failure::bug("a creation without a plan"))?;
         if operation.status == OperationStatus::Undoing {
-            let failure = operation.failure.clone().unwrap_or_else(|| Failure::bug("an undo without a reason"));
+            let failure = operation
+                .failure
+                .clone()
+                .unwrap_or_else(|| Failure::bug("an undo without a reason"));
             return self.undo(&plan, &operation, failure).await;
         }
         let key = (plan.custody == Custody::Vault)
             .then(|| vault::make_key(&plan.request.thing_name))
             .transpose()?;
-        let (sealed, seen) =
-            tokio::join!(self.seal(&plan, key.as_ref()), self.things.surroundings(&plan.request));
-        match seen.and_then(|seen| create::admit(&plan.request, &seen, true)) {
-            Ok(()) => {
-                let work = Work { plan: &plan, operation: &operation, key, sealed, minted: Mutex::default() };
-                self.run(work, false).await
-            }
-            Err(failure) if failure.kind.retryable() => Err(failure),
-            Err(failure) => self.undo(&plan, &operation, failure).await,
+        let (sealed, seen) = tokio::join!(
+            self.seal(&plan, key.as_ref()),
+            self.things.surroundings(&plan.request)
+        );
+        match seen
+            .and_then(|seen| create::admit(&plan.request, &seen, true))
+            .and(sealed)
+        {
+            Ok(sealed) => self.run(Work::new(&plan, &operation, key, sealed)).await,
+            Err(failure) => self.failed(&plan, &operation, failure).await,
         }
     }
 
@@ -168,16 +183,29 @@ impl Creator {
     }
 
     /// The rounds after the claim.
-    async fn run(&self, mut work: Work<'_>, fresh: bool) -> Result<Created, Failure> {
-        match self.rounds(&mut work).await {
-            Ok(record) => self.answer(&record, fresh).await,
-            Err(failure) if failure.kind.retryable() => Err(failure),
-            Err(failure) => self.undo(work.plan, work.operation, failure).await,
+    async fn run(&self, work: Work<'_>) -> Result<Created, Failure> {
+        match self.rounds(&work).await {
+            Ok(record) => self.answer(&record, true).await,
+            Err(failure) => self.failed(work.plan, work.operation, failure).await,
         }
     }
 
-    async fn rounds(&self, work: &mut Work<'_>) -> Result<DeviceRecord, Failure> {
-        let sealed = std::mem::replace(&mut work.sealed, Ok(Vec::new()))?;
+    /// What a later delivery may succeed in is left to it, at once; the rest
+    /// is undone.
+    async fn failed(
+        &self,
+        plan: &CreatePlan,
+        operation: &Operation,
+        failure: Failure,
+    ) -> Result<Created, Failure> {
+        if failure.kind.retryable() {
+            self.claims.let_go(operation).await?;
+            return Err(failure);
+        }
+        self.undo(plan, operation, failure).await
+    }
+
+    async fn rounds(&self, work: &Work<'_>) -> Result<DeviceRecord, Failure> {
         let (plan, operation) = (work.plan, work.operation);
         let mut csr = match (&plan.request.csr, &work.key) {
             (Some(csr), _) => csr.clone(),
@@ -188,7 +216,7 @@ impl Creator {
             if round == [Step::Commit] {
                 break;
             }
-            let outcomes = join_all(round.iter().map(|step| self.perform(step, work, &csr, &sealed))).await;
+            let outcomes = join_all(round.iter().map(|step| self.perform(step, work, &csr))).await;
             for outcome in outcomes {
                 if let Some(stored) = outcome? {
                     csr = stored;
@@ -197,7 +225,9 @@ impl Creator {
         }
         let minted = work.minted()?;
         let certificate = certificate_record(plan, &csr, &minted);
-        self.claims.commit(plan, operation, &certificate, clock::now()).await
+        self.claims
+            .commit(plan, operation, &certificate, clock::now())
+            .await
     }
 
     /// Ensures one step. Storing a key answers the signing request that counts.
@@ -206,32 +236,39 @@ impl Creator {
         step: &Step,
         work: &Work<'_>,
         csr: &Csr,
-        sealed: &[u8],
     ) -> Result<Option<Csr>, Failure> {
         let (plan, operation) = (work.plan, work.operation);
         match step {
             Step::CreateThing => self.things.create(&plan.request).await?,
+            // A resumed creation may find another key stored than the one it
+            // has just made, so there the intent follows the storing.
+            Step::IntendMint if operation.attempt > 1 && plan.custody == Custody::Vault => {}
             Step::IntendMint => {
-                if operation.mint.is_none() {
-                    self.claims.intend_mint(operation, &intent(csr)).await?;
-                }
+                self.claims
+                    .intend_mint(operation, &intent(operation, csr))
+                    .await?
             }
             Step::StoreKey => {
                 let object = plan.key_object.as_deref().unwrap_or_default();
-                let stored = self.vault.store(object, sealed.to_vec(), csr).await?;
-                if stored.public_key() != csr.public_key() || operation.mint.is_some() {
-                    // An earlier delivery sealed this key; it is the one to certify.
-                    self.claims.intend_mint(operation, &intent_since(operation, &stored)).await?;
+                let stored = self.vault.store(object, work.sealed.clone(), csr).await?;
+                if operation.attempt > 1 {
+                    self.claims
+                        .intend_mint(operation, &intent(operation, &stored))
+                        .await?;
                 }
                 return Ok(Some(stored));
             }
             Step::Mint => work.set(self.mint(operation, csr).await?)?,
             Step::JoinGroup(group) => self.things.join(&plan.request.thing_name, group).await?,
             Step::Attach => {
-                self.things.attach(&plan.request.thing_name, &work.minted()?.certificate_arn).await?;
+                self.things
+                    .attach(&plan.request.thing_name, &work.minted()?.certificate_arn)
+                    .await?;
             }
             Step::RecordCertificate => {
-                self.claims.record_certificate(operation, &work.minted()?.certificate_id).await?;
+                self.claims
+                    .record_certificate(operation, &work.minted()?.certificate_id)
+                    .await?;
             }
             Step::Commit => {}
         }
@@ -241,7 +278,9 @@ impl Creator {
     /// Makes the certificate; an earlier intent means that one may exist.
     async fn mint(&self, operation: &Operation, csr: &Csr) -> Result<Minted, Failure> {
         if let Some(earlier) = &operation.mint
-            && let Some(found) = self.adopt(&operation.thing_name, csr, earlier.intended_at).await?
+            && let Some(found) = self
+                .adopt(&operation.thing_name, csr, earlier.intended_at)
+                .await?
         {
             return Ok(found);
         }
@@ -259,7 +298,12 @@ impl Creator {
 
     /// Keeps one of the certificates that exist for a key, the attached one if
     /// one is, and discards the rest.
-    async fn adopt(&self, thing: &ThingName, csr: &Csr, since: Moment) -> Result<Option<Minted>, Failure> {
+    async fn adopt(
+        &self,
+        thing: &ThingName,
+        csr: &Csr,
+        since: Moment,
+    ) -> Result<Option<Minted>, Failure> {
         let mut found = issuer::find_minted(&self.things.iot, csr.public_key(), since).await?;
         let attached = self.things.principals(thing).await?;
         found.sort_by_key(|minted| attached.contains(&minted.certificate_arn));
@@ -297,15 +341,29 @@ impl Creator {
         self.refuse(operation, failure).await
     }
 
-    async fn undo_step(&self, step: &Step, plan: &CreatePlan, operation: &Operation) -> Result<(), Failure> {
+    async fn undo_step(
+        &self,
+        step: &Step,
+        plan: &CreatePlan,
+        operation: &Operation,
+    ) -> Result<(), Failure> {
         let name = &plan.request.thing_name;
         match step {
             Step::Attach => self.things.detach_all(name).await,
             Step::Mint => {
                 // Read afresh: this very invocation may have recorded the intent.
-                let mint = self.claims.operation(&operation.operation_id).await?.and_then(|o| o.mint);
+                let mint = self
+                    .claims
+                    .operation(&operation.operation_id)
+                    .await?
+                    .and_then(|o| o.mint);
                 let Some(mint) = mint else { return Ok(()) };
-                let found = issuer::find_minted(&self.things.iot, &mint.public_key, mint.intended_at).await?;
+                if let Some(id) = &mint.certificate_id {
+                    return issuer::discard(&self.things.iot, id).await;
+                }
+                let found =
+                    issuer::find_minted(&self.things.iot, &mint.public_key, mint.intended_at)
+                        .await?;
                 for certificate in found {
                     issuer::discard(&self.things.iot, &certificate.certificate_id).await?;
                 }
@@ -316,22 +374,31 @@ impl Creator {
                 Some(object) => self.vault.purge(object).await,
                 None => Ok(()),
             },
-            Step::IntendMint | Step::JoinGroup(_) | Step::RecordCertificate | Step::Commit => Ok(()),
+            Step::IntendMint | Step::JoinGroup(_) | Step::RecordCertificate | Step::Commit => {
+                Ok(())
+            }
         }
     }
 
     async fn refuse(&self, operation: &Operation, failure: Failure) -> Result<Created, Failure> {
-        self.claims.release(operation, &failure, clock::now()).await?;
+        self.claims
+            .release(operation, &failure, clock::now())
+            .await?;
         Err(failure)
     }
 
     /// The answer for a device that is there.
     async fn answer(&self, record: &DeviceRecord, fresh: bool) -> Result<Created, Failure> {
-        let id = record
-            .certificate_id
-            .as_ref()
-            .ok_or_else(|| Failure::bug(format!("{} is ACTIVE without a certificate", record.request.thing_name)))?;
-        let certificate = self.claims.certificate(&record.request.thing_name, id).await?;
+        let id = record.certificate_id.as_ref().ok_or_else(|| {
+            Failure::bug(format!(
+                "{} is ACTIVE without a certificate",
+                record.request.thing_name
+            ))
+        })?;
+        let certificate = self
+            .claims
+            .certificate(&record.request.thing_name, id)
+            .await?;
         Ok(Created {
             thing_name: record.request.thing_name.to_string(),
             status: record.status.name(),
@@ -352,33 +419,56 @@ struct Work<'a> {
     plan: &'a CreatePlan,
     operation: &'a Operation,
     key: Option<FreshKey>,
-    sealed: Result<Vec<u8>, Failure>,
+    sealed: Vec<u8>,
     minted: Mutex<Option<Minted>>,
 }
 
-impl Work<'_> {
+impl<'a> Work<'a> {
+    fn new(
+        plan: &'a CreatePlan,
+        operation: &'a Operation,
+        key: Option<FreshKey>,
+        sealed: Vec<u8>,
+    ) -> Self {
+        Self {
+            plan,
+            operation,
+            key,
+            sealed,
+            minted: Mutex::default(),
+        }
+    }
+
     fn set(&self, minted: Minted) -> Result<(), Failure> {
-        *self.minted.lock().map_err(|_| Failure::bug("a poisoned lock"))? = Some(minted);
+        *self
+            .minted
+            .lock()
+            .map_err(|_| Failure::bug("a poisoned lock"))? = Some(minted);
         Ok(())
     }
 
     fn minted(&self) -> Result<Minted, Failure> {
-        let minted = self.minted.lock().map_err(|_| Failure::bug("a poisoned lock"))?;
-        minted.clone().ok_or_else(|| Failure::bug("attaching before minting"))
+        let minted = self
+            .minted
+            .lock()
+            .map_err(|_| Failure::bug("a poisoned lock"))?;
+        minted
+            .clone()
+            .ok_or_else(|| Failure::bug("attaching before minting"))
     }
 }
 
-fn intent(csr: &Csr) -> Mint {
-    Mint { intended_at: clock::now(), public_key: csr.public_key().clone(), certificate_id: None }
-}
-
-/// The earlier intent's time stands: a certificate may exist since then.
-fn intent_since(operation: &Operation, csr: &Csr) -> Mint {
-    let mut mint = intent(csr);
-    if let Some(earlier) = &operation.mint {
-        mint.intended_at = earlier.intended_at;
+/// An earlier intent's time stands: a certificate may exist since then.
+fn intent(operation: &Operation, csr: &Csr) -> Mint {
+    let intended_at = operation
+        .mint
+        .as_ref()
+        .map_or_else(clock::now, |earlier| earlier.intended_at);
+    Mint {
+        intended_at,
+        public_key: csr.public_key().clone(),
+        certificate_id: None,
     }
-    mint
 }
 
 fn certificate_record(plan: &CreatePlan, csr: &Csr, minted: &Minted) -> CertificateRecord {

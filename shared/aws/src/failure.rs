@@ -3,8 +3,8 @@
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
-use lamplighter_domain::{Failure, Kind};
 use lambda_runtime::Diagnostic;
+use lamplighter_domain::{Failure, Kind};
 
 /// What an AWS call's error amounts to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,10 @@ pub enum Cause {
 /// What the error of any AWS call amounts to.
 pub fn cause<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Cause {
     let status = error.raw_response().map_or(0, |r| r.status().as_u16());
-    let Some(code) = error.as_service_error().and_then(ProvideErrorMetadata::code) else {
+    let Some(code) = error
+        .as_service_error()
+        .and_then(ProvideErrorMetadata::code)
+    else {
         return match (error, status) {
             (SdkError::ConstructionFailure(_), _) => Cause::Refused,
             (_, 429) => Cause::Throttled,
@@ -39,17 +42,33 @@ pub fn cause<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Caus
         };
     };
     match code {
-        "ThrottlingException" | "Throttling" | "TooManyRequestsException" | "SlowDown"
-        | "ProvisionedThroughputExceededException" | "RequestLimitExceeded"
+        "ThrottlingException"
+        | "Throttling"
+        | "TooManyRequestsException"
+        | "SlowDown"
+        | "ProvisionedThroughputExceededException"
+        | "RequestLimitExceeded"
         | "TransactionInProgressException" => Cause::Throttled,
-        "AccessDeniedException" | "AccessDenied" | "UnauthorizedException" | "ForbiddenException"
-        | "UnrecognizedClientException" | "InvalidClientTokenId" | "ExpiredTokenException" => Cause::Denied,
-        "ResourceNotFoundException" | "NoSuchKey" | "NotFoundException" | "NotFound" | "NoSuchVersion" => {
-            Cause::NotFound
-        }
-        "ResourceAlreadyExistsException" | "ConflictException" | "DeleteConflictException"
-        | "CertificateStateException" | "VersionConflictException" | "ConflictingResourceUpdateException"
-        | "InvalidStateTransitionException" | "ExecutionAlreadyExists" => Cause::Conflict,
+        "AccessDeniedException"
+        | "AccessDenied"
+        | "UnauthorizedException"
+        | "ForbiddenException"
+        | "UnrecognizedClientException"
+        | "InvalidClientTokenId"
+        | "ExpiredTokenException" => Cause::Denied,
+        "ResourceNotFoundException"
+        | "NoSuchKey"
+        | "NotFoundException"
+        | "NotFound"
+        | "NoSuchVersion" => Cause::NotFound,
+        "ResourceAlreadyExistsException"
+        | "ConflictException"
+        | "DeleteConflictException"
+        | "CertificateStateException"
+        | "VersionConflictException"
+        | "ConflictingResourceUpdateException"
+        | "InvalidStateTransitionException"
+        | "ExecutionAlreadyExists" => Cause::Conflict,
         "ConditionalCheckFailedException" | "PreconditionFailed" => Cause::Condition,
         "TransactionConflictException" | "ConditionalRequestConflict" => Cause::Throttled,
         _ if status == 429 => Cause::Throttled,
@@ -67,7 +86,13 @@ where
     let cause = cause(error);
     let said = error.as_service_error().map_or_else(
         || std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string),
-        |e| format!("{}: {}", e.code().unwrap_or("no code"), e.message().unwrap_or("no message")),
+        |e| {
+            format!(
+                "{}: {}",
+                e.code().unwrap_or("no code"),
+                e.message().unwrap_or("no message")
+            )
+        },
     );
     let operator = format!("{api}: {said}");
     match cause {
@@ -78,7 +103,11 @@ where
             format!("the stack's role may not call {api}"),
             "Compare the function's role with the template, and look for a service control policy.",
         ),
-        Cause::NotFound => Failure::new(Kind::NotFound, format!("{api} found nothing"), "Check the names sent."),
+        Cause::NotFound => Failure::new(
+            Kind::NotFound,
+            format!("{api} found nothing"),
+            "Check the names sent.",
+        ),
         Cause::Conflict => Failure::new(
             Kind::Conflict,
             format!("{api} met something that exists and differs"),
@@ -105,6 +134,9 @@ impl From<Failure> for Reported {
 
 impl From<Reported> for Diagnostic {
     fn from(Reported(failure): Reported) -> Self {
-        Self { error_type: failure.kind.name().to_owned(), error_message: failure.to_string() }
+        Self {
+            error_type: failure.kind.name().to_owned(),
+            error_message: failure.to_string(),
+        }
     }
 }

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use lamplighter_domain::Failure;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub use aws_lambda_events::apigw::{
     ApiGatewayV2httpRequest as Request, ApiGatewayV2httpResponse as Response,
@@ -28,16 +28,19 @@ pub fn request(event: Value) -> Result<Request, Failure> {
 pub fn body(request: &ApiGatewayV2httpRequest) -> Result<Vec<u8>, Failure> {
     let text = request.body.as_deref().unwrap_or_default();
     if request.is_base64_encoded {
-        return STANDARD
-            .decode(text)
-            .map_err(|_| Failure::invalid("body", "the body is not base64", "Send JSON as it is."));
+        return STANDARD.decode(text).map_err(|_| {
+            Failure::invalid("body", "the body is not base64", "Send JSON as it is.")
+        });
     }
     Ok(text.as_bytes().to_vec())
 }
 
 /// A header's value.
 pub fn header<'a>(request: &'a ApiGatewayV2httpRequest, name: &str) -> Option<&'a str> {
-    request.headers.get(name).and_then(|value| value.to_str().ok())
+    request
+        .headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
 }
 
 /// A segment of the path that the route names, already percent-decoded.
@@ -63,25 +66,45 @@ pub fn answer(status: u16, body: &impl Serialize) -> Response {
 
 /// The same answer, which no cache may keep.
 pub fn uncacheable(mut response: Response) -> Response {
-    response.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
 /// A failure as a problem document; logged here, once.
 pub fn problem(failure: &Failure, operation_id: Option<&str>) -> Response {
     crate::telemetry::failed(failure);
-    let mut response =
-        respond(failure.http_status(), "application/problem+json", &failure.problem(operation_id));
+    let mut response = respond(
+        failure.http_status(),
+        "application/problem+json",
+        &failure.problem(operation_id),
+    );
     if let Some(seconds) = failure.retry_after {
-        response.headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        response
+            .headers
+            .insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
+    response
+}
+
+/// The same with more members, which RFC 9457 allows a problem document.
+pub fn problem_with(failure: &Failure, more: &impl Serialize) -> Response {
+    let mut response = problem(failure, None);
+    let mut body = json!(failure.problem(None));
+    if let (Some(body), Value::Object(more)) = (body.as_object_mut(), json!(more)) {
+        body.extend(more);
+    }
+    response.body = Some(Body::Text(body.to_string()));
     response
 }
 
 fn respond(status: u16, content_type: &'static str, body: &impl Serialize) -> Response {
     let mut response = ApiGatewayV2httpResponse::default();
     response.status_code = i64::from(status);
-    response.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+        .headers
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response.body = Some(Body::Text(serde_json::to_string(body).unwrap_or_default()));
     response
 }

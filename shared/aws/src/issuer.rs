@@ -48,7 +48,14 @@ pub async fn mint(iot: &Client, csr: &Csr) -> Result<Minted, Failure> {
             .send()
             .await;
         let error = match answer {
-            Ok(made) => return checked(made.certificate_id, made.certificate_arn, made.certificate_pem, csr.public_key()),
+            Ok(made) => {
+                return checked(
+                    made.certificate_id,
+                    made.certificate_arn,
+                    made.certificate_pem,
+                    csr.public_key(),
+                );
+            }
             Err(error) => error,
         };
         let mut failure = failure::of("iot:CreateCertificateFromCsr", &error);
@@ -70,7 +77,11 @@ pub async fn mint(iot: &Client, csr: &Csr) -> Result<Minted, Failure> {
 ///
 /// AWS cannot search by key, so certificates are read newest first, back to
 /// that moment. This is off the fast path.
-pub async fn find_minted(iot: &Client, key: &PublicKeyId, since: Moment) -> Result<Vec<Minted>, Failure> {
+pub async fn find_minted(
+    iot: &Client,
+    key: &PublicKeyId,
+    since: Moment,
+) -> Result<Vec<Minted>, Failure> {
     let earliest = since.minus_millis(CLOCK_SKEW_MILLIS);
     let mut found = Vec::new();
     let mut marker = None;
@@ -84,11 +95,16 @@ pub async fn find_minted(iot: &Client, key: &PublicKeyId, since: Moment) -> Resu
             .await
             .map_err(|error| failure::of("iot:ListCertificates", &error))?;
         for certificate in page.certificates() {
-            let made = certificate.creation_date().and_then(|d| d.to_millis().ok()).unwrap_or_default();
+            let made = certificate
+                .creation_date()
+                .and_then(|d| d.to_millis().ok())
+                .unwrap_or_default();
             if u64::try_from(made).unwrap_or_default() < earliest.0 {
                 return Ok(found);
             }
-            let Some(id) = certificate.certificate_id() else { continue };
+            let Some(id) = certificate.certificate_id() else {
+                continue;
+            };
             if let Some(minted) = describe(iot, id).await?
                 && PublicKeyId::of_certificate(&minted.certificate_pem).as_ref() == Some(key)
             {
@@ -133,7 +149,12 @@ pub async fn discard(iot: &Client, id: &CertificateId) -> Result<(), Failure> {
         Err(error) => return Err(failure::of("iot:UpdateCertificate", &error)),
         Ok(_) => {}
     }
-    match iot.delete_certificate().certificate_id(id.as_str()).send().await {
+    match iot
+        .delete_certificate()
+        .certificate_id(id.as_str())
+        .send()
+        .await
+    {
         Err(error) if failure::cause(&error) == Cause::NotFound => Ok(()),
         // AWS detaches in its own time; the certificate is INACTIVE meanwhile.
         Err(error) if failure::cause(&error) == Cause::Conflict => {
@@ -157,8 +178,14 @@ fn checked(
     if computed.as_ref().map(CertificateId::as_str) != id.as_deref()
         || PublicKeyId::of_certificate(&pem).as_ref() != Some(key)
     {
-        return Err(Failure::bug(format!("AWS returned {id:?}, which is not the certificate asked for")));
+        return Err(Failure::bug(format!(
+            "AWS returned {id:?}, which is not the certificate asked for"
+        )));
     }
     let certificate_id = computed.ok_or_else(|| Failure::bug("a certificate without an id"))?;
-    Ok(Minted { certificate_id, certificate_arn: arn.unwrap_or_default(), certificate_pem: pem })
+    Ok(Minted {
+        certificate_id,
+        certificate_arn: arn.unwrap_or_default(),
+        certificate_pem: pem,
+    })
 }

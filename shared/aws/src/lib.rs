@@ -5,15 +5,40 @@
 //! service stands behind a feature, so that a function links only what it
 //! calls.
 
+#[cfg(feature = "iot")]
+pub mod account;
+#[cfg(feature = "eventbridge")]
+pub mod announce;
+#[cfg(all(feature = "dynamodb", feature = "iot"))]
+pub mod catalog;
 #[cfg(feature = "dynamodb")]
 pub mod claims;
 pub mod clock;
 #[cfg(all(feature = "dynamodb", feature = "iot", feature = "kms", feature = "s3"))]
 pub mod create;
+#[cfg(feature = "custom-resource")]
+pub mod custom_resource;
+#[cfg(all(
+    feature = "dynamodb",
+    feature = "iot",
+    feature = "iotdata",
+    feature = "iottunnel",
+    feature = "s3",
+    feature = "sfn"
+))]
+pub mod delete;
 pub mod failure;
+#[cfg(all(feature = "dynamodb", feature = "kms", feature = "s3"))]
+pub mod handout;
 pub mod http;
 #[cfg(feature = "iot")]
 pub mod issuer;
+#[cfg(feature = "iot")]
+pub mod organisation;
+#[cfg(feature = "dynamodb")]
+pub mod preregister;
+#[cfg(feature = "dynamodb")]
+pub mod query;
 #[cfg(feature = "iotdata")]
 pub mod replies;
 pub mod server_ca;

@@ -14,7 +14,9 @@ use lamplighter_domain::Failure;
 /// cold start its milliseconds.
 pub async fn sdk() -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest())
-        .credentials_provider(aws_config::environment::EnvironmentVariableCredentialsProvider::new())
+        .credentials_provider(
+            aws_config::environment::EnvironmentVariableCredentialsProvider::new(),
+        )
         .region(aws_config::environment::EnvironmentVariableRegionProvider::new())
         .retry_config(RetryConfig::standard().with_max_attempts(3))
         .timeout_config(
@@ -30,7 +32,8 @@ pub async fn sdk() -> SdkConfig {
 
 /// A required environment variable; the template sets them all.
 pub fn required(name: &str) -> Result<String, Failure> {
-    optional(name).ok_or_else(|| Failure::bug(format!("the environment variable {name} is not set")))
+    optional(name)
+        .ok_or_else(|| Failure::bug(format!("the environment variable {name} is not set")))
 }
 
 /// An environment variable that may be missing or empty.
@@ -44,6 +47,8 @@ pub fn optional(name: &str) -> Option<String> {
 pub fn s3(sdk: &SdkConfig) -> aws_sdk_s3::Client {
     let own_endpoint = optional("AWS_ENDPOINT_URL").is_some();
     aws_sdk_s3::Client::from_conf(
-        aws_sdk_s3::config::Builder::from(sdk).force_path_style(own_endpoint).build(),
+        aws_sdk_s3::config::Builder::from(sdk)
+            .force_path_style(own_endpoint)
+            .build(),
     )
 }

@@ -7,7 +7,9 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use lamplighter_domain::Failure;
-use lamplighter_domain::names::{CertificateId, OperationId, ProfileName, ThingName, ThingTypeName};
+use lamplighter_domain::names::{
+    CertificateId, OperationId, ProfileName, ThingName, ThingTypeName,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -116,7 +118,11 @@ impl Table {
             .send();
         let mut items = Vec::new();
         while let Some(page) = pages.next().await {
-            items.extend(page.map_err(|error| failure::of("dynamodb:Query", &error))?.items.unwrap_or_default());
+            items.extend(
+                page.map_err(|error| failure::of("dynamodb:Query", &error))?
+                    .items
+                    .unwrap_or_default(),
+            );
         }
         Ok(items)
     }
@@ -124,7 +130,8 @@ impl Table {
 
 /// A typed value from an item.
 pub fn read<T: DeserializeOwned>(item: Item) -> Result<T, Failure> {
-    serde_dynamo::from_item(item).map_err(|error| Failure::bug(format!("a registry item does not parse: {error}")))
+    serde_dynamo::from_item(item)
+        .map_err(|error| Failure::bug(format!("a registry item does not parse: {error}")))
 }
 
 /// An item from a typed value, with its keys.

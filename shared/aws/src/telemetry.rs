@@ -22,7 +22,10 @@ pub fn start() {
 pub fn failed(failure: &Failure) {
     let (kind, field) = (failure.kind.name(), failure.field.as_deref());
     let (reason, operator) = (&failure.reason, &failure.operator);
-    if matches!(failure.kind, lamplighter_domain::Kind::Invalid | lamplighter_domain::Kind::NotFound) {
+    if matches!(
+        failure.kind,
+        lamplighter_domain::Kind::Invalid | lamplighter_domain::Kind::NotFound
+    ) {
         tracing::info!(failure = kind, field, reason, operator, "refused");
     } else {
         tracing::warn!(failure = kind, field, reason, operator, "failed");

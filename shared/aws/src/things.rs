@@ -19,44 +19,84 @@ pub struct Things {
 impl Things {
     /// Reads, all at once, what a creation needs to be there.
     pub async fn surroundings(&self, request: &CreateRequest) -> Result<Surroundings, Failure> {
-        let groups = futures_util::future::try_join_all(request.groups.iter().map(|name| async move {
-            Ok::<_, Failure>((name.clone(), self.group(name).await?))
-        }));
-        let (thing, thing_type, billing_group, groups) =
-            tokio::try_join!(self.thing(request), self.thing_type(request), self.billing_group(request), groups)?;
-        Ok(Surroundings { thing, thing_type, groups, billing_group })
+        let groups =
+            futures_util::future::try_join_all(request.groups.iter().map(|name| async move {
+                Ok::<_, Failure>((name.clone(), self.group(name).await?))
+            }));
+        let (thing, thing_type, billing_group, groups) = tokio::try_join!(
+            self.thing(request),
+            self.thing_type(request),
+            self.billing_group(request),
+            groups
+        )?;
+        Ok(Surroundings {
+            thing,
+            thing_type,
+            groups,
+            billing_group,
+        })
     }
 
     async fn thing(&self, request: &CreateRequest) -> Result<Option<ThingSeen>, Failure> {
-        let answer = self.iot.describe_thing().thing_name(request.thing_name.as_str()).send().await;
-        let Some(thing) = found("iot:DescribeThing", answer)? else { return Ok(None) };
+        let answer = self
+            .iot
+            .describe_thing()
+            .thing_name(request.thing_name.as_str())
+            .send()
+            .await;
+        let Some(thing) = found("iot:DescribeThing", answer)? else {
+            return Ok(None);
+        };
         let attributes = thing.attributes.unwrap_or_default();
-        let as_planned = thing.thing_type_name.as_deref() == request.thing_type.as_ref().map(|t| t.as_str())
-            && thing.billing_group_name.as_deref() == request.billing_group.as_ref().map(|b| b.as_str())
-            && attributes.len() == request.attributes.len()
-            && request
-                .attributes
-                .iter()
-                .all(|(n, v)| attributes.get(n.as_str()).map(String::as_str) == Some(v.as_str()));
+        let as_planned =
+            thing.thing_type_name.as_deref() == request.thing_type.as_ref().map(|t| t.as_str())
+                && thing.billing_group_name.as_deref()
+                    == request.billing_group.as_ref().map(|b| b.as_str())
+                && attributes.len() == request.attributes.len()
+                && request.attributes.iter().all(|(n, v)| {
+                    attributes.get(n.as_str()).map(String::as_str) == Some(v.as_str())
+                });
         Ok(Some(ThingSeen { as_planned }))
     }
 
     async fn thing_type(&self, request: &CreateRequest) -> Result<Option<TypeSeen>, Failure> {
-        let Some(name) = &request.thing_type else { return Ok(None) };
-        let answer = self.iot.describe_thing_type().thing_type_name(name.as_str()).send().await;
-        Ok(found("iot:DescribeThingType", answer)?
-            .map(|t| TypeSeen { deprecated: t.thing_type_metadata.is_some_and(|m| m.deprecated) }))
+        let Some(name) = &request.thing_type else {
+            return Ok(None);
+        };
+        let answer = self
+            .iot
+            .describe_thing_type()
+            .thing_type_name(name.as_str())
+            .send()
+            .await;
+        Ok(found("iot:DescribeThingType", answer)?.map(|t| TypeSeen {
+            deprecated: t.thing_type_metadata.is_some_and(|m| m.deprecated),
+        }))
     }
 
     async fn billing_group(&self, request: &CreateRequest) -> Result<bool, Failure> {
-        let Some(name) = &request.billing_group else { return Ok(false) };
-        let answer = self.iot.describe_billing_group().billing_group_name(name.as_str()).send().await;
+        let Some(name) = &request.billing_group else {
+            return Ok(false);
+        };
+        let answer = self
+            .iot
+            .describe_billing_group()
+            .billing_group_name(name.as_str())
+            .send()
+            .await;
         Ok(found("iot:DescribeBillingGroup", answer)?.is_some())
     }
 
     async fn group(&self, name: &GroupName) -> Result<Option<GroupSeen>, Failure> {
-        let answer = self.iot.describe_thing_group().thing_group_name(name.as_str()).send().await;
-        let Some(group) = found("iot:DescribeThingGroup", answer)? else { return Ok(None) };
+        let answer = self
+            .iot
+            .describe_thing_group()
+            .thing_group_name(name.as_str())
+            .send()
+            .await;
+        let Some(group) = found("iot:DescribeThingGroup", answer)? else {
+            return Ok(None);
+        };
         let root = group
             .thing_group_metadata
             .as_ref()
@@ -75,7 +115,11 @@ impl Things {
             .send()
             .await
             .map_err(|error| failure::of("iot:ListAttachedPolicies", &error))?;
-        Ok(Some(GroupSeen { dynamic: group.query_string.is_some(), root, bears_policy: !policies.policies().is_empty() }))
+        Ok(Some(GroupSeen {
+            dynamic: group.query_string.is_some(),
+            root,
+            bears_policy: !policies.policies().is_empty(),
+        }))
     }
 
     /// Ensures the thing; the same again is success.
@@ -84,7 +128,9 @@ impl Things {
             request
                 .attributes
                 .iter()
-                .fold(AttributePayload::builder(), |b, (n, v)| b.attributes(n.as_str(), v.as_str()))
+                .fold(AttributePayload::builder(), |b, (n, v)| {
+                    b.attributes(n.as_str(), v.as_str())
+                })
                 .build()
         });
         let answer = self
@@ -100,7 +146,10 @@ impl Things {
             Ok(_) => Ok(()),
             Err(error) if failure::cause(&error) == Cause::Conflict => Err(Failure::conflict(
                 "thingName",
-                format!("a thing {} exists in AWS IoT and differs", request.thing_name),
+                format!(
+                    "a thing {} exists in AWS IoT and differs",
+                    request.thing_name
+                ),
                 "Choose another name, or remove the thing in AWS IoT first.",
             )),
             Err(error) => Err(failure::of("iot:CreateThing", &error)),
@@ -134,15 +183,27 @@ impl Things {
 
     /// The ARNs of the principals attached to the thing; none if there is no thing.
     pub async fn principals(&self, thing: &ThingName) -> Result<Vec<String>, Failure> {
-        let answer = self.iot.list_thing_principals().thing_name(thing.as_str()).send().await;
-        Ok(found("iot:ListThingPrincipals", answer)?.and_then(|a| a.principals).unwrap_or_default())
+        let answer = self
+            .iot
+            .list_thing_principals()
+            .thing_name(thing.as_str())
+            .send()
+            .await;
+        Ok(found("iot:ListThingPrincipals", answer)?
+            .and_then(|a| a.principals)
+            .unwrap_or_default())
     }
 
     /// Detaches every principal of the thing; no thing is success.
     pub async fn detach_all(&self, thing: &ThingName) -> Result<(), Failure> {
         for principal in self.principals(thing).await? {
-            let answer =
-                self.iot.detach_thing_principal().thing_name(thing.as_str()).principal(principal).send().await;
+            let answer = self
+                .iot
+                .detach_thing_principal()
+                .thing_name(thing.as_str())
+                .principal(principal)
+                .send()
+                .await;
             found("iot:DetachThingPrincipal", answer)?;
         }
         Ok(())
@@ -150,11 +211,19 @@ impl Things {
 
     /// Deletes the thing, and its memberships with it; no thing is success.
     pub async fn delete(&self, thing: &ThingName) -> Result<(), Failure> {
-        match self.iot.delete_thing().thing_name(thing.as_str()).send().await {
+        match self
+            .iot
+            .delete_thing()
+            .thing_name(thing.as_str())
+            .send()
+            .await
+        {
             Ok(_) => Ok(()),
             Err(error) => match failure::cause(&error) {
                 Cause::NotFound => Ok(()),
-                Cause::Refused | Cause::Conflict => Err(Failure::busy("AWS is still detaching the certificate", 2)),
+                Cause::Refused | Cause::Conflict => {
+                    Err(Failure::busy("AWS is still detaching the certificate", 2))
+                }
                 _ => Err(failure::of("iot:DeleteThing", &error)),
             },
         }
@@ -162,9 +231,15 @@ impl Things {
 }
 
 /// An answer, or nothing where AWS says that there is nothing.
-fn found<T, E>(
+pub(crate) fn found<T, E>(
     api: &str,
-    answer: Result<T, aws_smithy_runtime_api::client::result::SdkError<E, aws_smithy_runtime_api::client::orchestrator::HttpResponse>>,
+    answer: Result<
+        T,
+        aws_smithy_runtime_api::client::result::SdkError<
+            E,
+            aws_smithy_runtime_api::client::orchestrator::HttpResponse,
+        >,
+    >,
 ) -> Result<Option<T>, Failure>
 where
     E: aws_smithy_types::error::metadata::ProvideErrorMetadata + std::error::Error + 'static,

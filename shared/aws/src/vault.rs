@@ -59,9 +59,18 @@ pub fn make_key(thing_name: &ThingName) -> Result<FreshKey, Failure> {
     let broken = |error: rcgen::Error| Failure::bug(format!("making a key: {error}"));
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(broken)?;
     let mut params = CertificateParams::new(Vec::<String>::new()).map_err(broken)?;
-    params.distinguished_name.push(DnType::CommonName, thing_name.as_str());
-    let pem = params.serialize_request(&key).map_err(broken)?.pem().map_err(broken)?;
-    Ok(FreshKey { csr: Csr::parse(&pem)?, pkcs8: Zeroizing::new(key.serialize_pem()) })
+    params
+        .distinguished_name
+        .push(DnType::CommonName, thing_name.as_str());
+    let pem = params
+        .serialize_request(&key)
+        .map_err(broken)?
+        .pem()
+        .map_err(broken)?;
+    Ok(FreshKey {
+        csr: Csr::parse(&pem)?,
+        pkcs8: Zeroizing::new(key.serialize_pem()),
+    })
 }
 
 impl Vault {
@@ -79,13 +88,20 @@ impl Vault {
             .await
             .map_err(|error| failure::of("kms:GenerateDataKey", &error))?;
         let plain = Zeroizing::new(answer.plaintext.map(Blob::into_inner).unwrap_or_default());
-        let data_key = answer.ciphertext_blob.map(Blob::into_inner).unwrap_or_default();
+        let data_key = answer
+            .ciphertext_blob
+            .map(Blob::into_inner)
+            .unwrap_or_default();
 
         let mut nonce = [0; NONCE_LEN];
         aws_lc_rs::rand::fill(&mut nonce).map_err(|_| Failure::bug("no randomness"))?;
         let mut text = key.pkcs8.as_bytes().to_vec();
         cipher(&plain)?
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad(thing_name, public_key), &mut text)
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(nonce),
+                aad(thing_name, public_key),
+                &mut text,
+            )
             .map_err(|_| Failure::bug("sealing failed"))?;
         let sealed = SealedKey {
             thing_name: thing_name.clone(),
@@ -100,7 +116,12 @@ impl Vault {
 
     /// Puts a sealed key in the bucket unless one is there, and answers the
     /// signing request of the one that is there now.
-    pub async fn store(&self, object_key: &str, sealed: Vec<u8>, csr: &Csr) -> Result<Csr, Failure> {
+    pub async fn store(
+        &self,
+        object_key: &str,
+        sealed: Vec<u8>,
+        csr: &Csr,
+    ) -> Result<Csr, Failure> {
         let put = self
             .s3
             .put_object()
@@ -130,7 +151,11 @@ impl Vault {
         public_key: &PublicKeyId,
     ) -> Result<Zeroizing<String>, Failure> {
         let key = self.read(object_key).await?;
-        let broken = || Failure::bug(format!("the sealed key {object_key} does not open for {thing_name}"));
+        let broken = || {
+            Failure::bug(format!(
+                "the sealed key {object_key} does not open for {thing_name}"
+            ))
+        };
         let decode = |text: &str| STANDARD.decode(text).map_err(|_| broken());
         let answer = self
             .kms
@@ -151,7 +176,9 @@ impl Vault {
         let opened = cipher(&plain)?
             .open_in_place(nonce, aad(thing_name, public_key), &mut text)
             .map_err(|_| broken())?;
-        String::from_utf8(opened.to_vec()).map(Zeroizing::new).map_err(|_| broken())
+        String::from_utf8(opened.to_vec())
+            .map(Zeroizing::new)
+            .map_err(|_| broken())
     }
 
     /// Deletes every version of a key object.
@@ -192,14 +219,19 @@ impl Vault {
             .send()
             .await
             .map_err(|error| failure::of("s3:GetObject", &error))?;
-        let bytes = object.body.collect().await.map_err(|_| Failure::busy("s3:GetObject broke off", 1))?;
+        let bytes = object
+            .body
+            .collect()
+            .await
+            .map_err(|_| Failure::busy("s3:GetObject broke off", 1))?;
         serde_json::from_slice(&bytes.into_bytes())
             .map_err(|_| Failure::bug(format!("the object {object_key} is not a sealed key")))
     }
 }
 
 fn cipher(key: &[u8]) -> Result<LessSafeKey, Failure> {
-    let key = UnboundKey::new(&AES_256_GCM, key).map_err(|_| Failure::bug("KMS gave no AES-256 key"))?;
+    let key =
+        UnboundKey::new(&AES_256_GCM, key).map_err(|_| Failure::bug("KMS gave no AES-256 key"))?;
     Ok(LessSafeKey::new(key))
 }
 

@@ -71,7 +71,10 @@ pub struct Profile {
 
 /// Where the answer to a claim goes.
 pub fn reply_topic(client_id: &str, accepted: bool) -> String {
-    format!("lamplighter/claims/{client_id}/{}", if accepted { "accepted" } else { "rejected" })
+    format!(
+        "lamplighter/claims/{client_id}/{}",
+        if accepted { "accepted" } else { "rejected" }
+    )
 }
 
 /// The client id that an answer may be sent to, if the event names a sound one.
@@ -166,7 +169,10 @@ mod tests {
 
     #[test]
     fn the_profile_decides_everything_but_name_and_key() {
-        let request = Claim::check(&raw("c", "c", CLAIM)).unwrap().authorise(Some(&profile())).unwrap();
+        let request = Claim::check(&raw("c", "c", CLAIM))
+            .unwrap()
+            .authorise(Some(&profile()))
+            .unwrap();
         assert_eq!(request.thing_type.unwrap().as_str(), "streetlight");
         assert_eq!(request.profile.unwrap().as_str(), "milan");
         assert!(request.csr.is_some());
@@ -175,10 +181,19 @@ mod tests {
     #[test]
     fn a_claim_has_no_authority_beyond_its_principal() {
         let other = "b".repeat(64);
-        assert!(Claim::check(&raw("c", "d", CLAIM)).is_err(), "another client's topic");
+        assert!(
+            Claim::check(&raw("c", "d", CLAIM)).is_err(),
+            "another client's topic"
+        );
         assert!(Claim::check(&raw("c", "c", "not-an-id")).is_err());
-        let foreign = Claim::check(&raw("c", "c", &other)).unwrap().authorise(Some(&profile())).unwrap_err();
-        let unregistered = Claim::check(&raw("c", "c", CLAIM)).unwrap().authorise(None).unwrap_err();
+        let foreign = Claim::check(&raw("c", "c", &other))
+            .unwrap()
+            .authorise(Some(&profile()))
+            .unwrap_err();
+        let unregistered = Claim::check(&raw("c", "c", CLAIM))
+            .unwrap()
+            .authorise(None)
+            .unwrap_err();
         assert_eq!(foreign.kind, Kind::Denied);
         assert_eq!(foreign, unregistered, "the two cannot be told apart");
     }

@@ -68,10 +68,19 @@ pub enum Step {
 impl CreatePlan {
     /// Decides a creation.
     pub fn new(operation_id: OperationId, request: CreateRequest) -> Self {
-        let custody = if request.csr.is_some() { Custody::Device } else { Custody::Vault };
+        let custody = if request.csr.is_some() {
+            Custody::Device
+        } else {
+            Custody::Vault
+        };
         let key_object = (custody == Custody::Vault)
             .then(|| format!("keys/{}/{operation_id}.json", request.thing_name));
-        Self { operation_id, request, custody, key_object }
+        Self {
+            operation_id,
+            request,
+            custody,
+            key_object,
+        }
     }
 
     /// What follows the claim and its reads: in each round everything at once.
@@ -98,7 +107,12 @@ impl CreatePlan {
             .into_iter()
             .rev()
             .flatten()
-            .filter(|step| matches!(step, Step::Attach | Step::Mint | Step::CreateThing | Step::StoreKey))
+            .filter(|step| {
+                matches!(
+                    step,
+                    Step::Attach | Step::Mint | Step::CreateThing | Step::StoreKey
+                )
+            })
             .collect();
         // The thing and the key object are made in one round; the thing first,
         // so that a key outlives whatever could still use it.
@@ -193,7 +207,10 @@ pub fn admit(request: &CreateRequest, seen: &Surroundings, resumed: bool) -> Res
     {
         return Err(Failure::conflict(
             "thingName",
-            format!("AWS IoT has a thing {} that Lamplighter did not make", request.thing_name),
+            format!(
+                "AWS IoT has a thing {} that Lamplighter did not make",
+                request.thing_name
+            ),
             "Choose another name, or remove the thing in AWS IoT first.",
         ));
     }
@@ -220,7 +237,9 @@ fn admit_groups(seen: &Surroundings) -> Result<(), Failure> {
     let mut roots: Vec<(&str, &GroupName)> = Vec::new();
     let mut policy = false;
     for (name, group) in &seen.groups {
-        let group = group.as_ref().ok_or_else(|| missing("groups", "thing group", name.as_str()))?;
+        let group = group
+            .as_ref()
+            .ok_or_else(|| missing("groups", "thing group", name.as_str()))?;
         if group.dynamic {
             return Err(Failure::invalid(
                 "groups",
@@ -278,13 +297,18 @@ pub fn taken(
     if let Some(field) = record.request.first_difference(request) {
         return Err(Failure::conflict(
             field,
-            format!("the device {} exists with another {field}", request.thing_name),
+            format!(
+                "the device {} exists with another {field}",
+                request.thing_name
+            ),
             "Send what it was created with, or delete it first.",
         ));
     }
     match record.status {
         DeviceStatus::Active => Ok(Taken::There),
-        DeviceStatus::Deleting => Err(Failure::busy("the device is being deleted", 5).field("thingName")),
+        DeviceStatus::Deleting => {
+            Err(Failure::busy("the device is being deleted", 5).field("thingName"))
+        }
         DeviceStatus::Stuck => Err(Failure::new(
             crate::Kind::Stuck,
             "an earlier creation of the device failed and could not be undone",
@@ -293,7 +317,10 @@ pub fn taken(
         DeviceStatus::Creating => match operation {
             Some(operation) if operation.lease_until < now => Ok(Taken::Abandoned),
             Some(_) => Ok(Taken::InFlight),
-            None => Err(Failure::bug(format!("{} has no operation {}", request.thing_name, record.operation_id))),
+            None => Err(Failure::bug(format!(
+                "{} has no operation {}",
+                request.thing_name, record.operation_id
+            ))),
         },
     }
 }
@@ -304,15 +331,23 @@ mod tests {
     use serde_json::json;
 
     fn request(value: &serde_json::Value) -> CreateRequest {
-        CreateRequest::parse(value.to_string().as_bytes(), None).unwrap().0
+        CreateRequest::parse(value.to_string().as_bytes(), None)
+            .unwrap()
+            .0
     }
 
     fn light() -> CreateRequest {
-        request(&json!({"thingName": "l", "thingType": "t", "groups": ["g", "h"], "billingGroup": "b"}))
+        request(
+            &json!({"thingName": "l", "thingType": "t", "groups": ["g", "h"], "billingGroup": "b"}),
+        )
     }
 
     fn group(root: &str, bears_policy: bool) -> Option<GroupSeen> {
-        Some(GroupSeen { dynamic: false, root: root.to_owned(), bears_policy })
+        Some(GroupSeen {
+            dynamic: false,
+            root: root.to_owned(),
+            bears_policy,
+        })
     }
 
     fn around() -> Surroundings {
@@ -320,7 +355,10 @@ mod tests {
         Surroundings {
             thing: None,
             thing_type: Some(TypeSeen { deprecated: false }),
-            groups: vec![(name("g"), group("g", true)), (name("h"), group("h", false))],
+            groups: vec![
+                (name("g"), group("g", true)),
+                (name("h"), group("h", false)),
+            ],
             billing_group: true,
         }
     }
@@ -337,19 +375,39 @@ mod tests {
     fn what_a_creation_needs_is_looked_at_before_anything_is_made() {
         check(|_| {}, false, None);
         check(|s| s.thing_type = None, false, Some("thingType"));
-        check(|s| s.thing_type = Some(TypeSeen { deprecated: true }), false, Some("thingType"));
+        check(
+            |s| s.thing_type = Some(TypeSeen { deprecated: true }),
+            false,
+            Some("thingType"),
+        );
         check(|s| s.billing_group = false, false, Some("billingGroup"));
         check(|s| s.groups[1].1 = None, false, Some("groups"));
         check(|s| s.groups[1].1 = group("g", false), false, Some("groups"));
         check(|s| s.groups[0].1 = group("g", false), false, Some("groups"));
-        check(|s| s.groups[1].1.as_mut().unwrap().dynamic = true, false, Some("groups"));
+        check(
+            |s| s.groups[1].1.as_mut().unwrap().dynamic = true,
+            false,
+            Some("groups"),
+        );
     }
 
     #[test]
     fn a_thing_that_is_not_ours_is_never_taken_over() {
-        check(|s| s.thing = Some(ThingSeen { as_planned: true }), false, Some("thingName"));
-        check(|s| s.thing = Some(ThingSeen { as_planned: true }), true, None);
-        check(|s| s.thing = Some(ThingSeen { as_planned: false }), true, Some("thingName"));
+        check(
+            |s| s.thing = Some(ThingSeen { as_planned: true }),
+            false,
+            Some("thingName"),
+        );
+        check(
+            |s| s.thing = Some(ThingSeen { as_planned: true }),
+            true,
+            None,
+        );
+        check(
+            |s| s.thing = Some(ThingSeen { as_planned: false }),
+            true,
+            Some("thingName"),
+        );
     }
 
     #[test]
@@ -357,12 +415,24 @@ mod tests {
         let plan = CreatePlan::new(OperationId::from_random([7; 16]), light());
         let rounds = plan.rounds();
         assert_eq!(rounds.len() + 1, 5, "the claim is the first");
-        assert!(rounds[0].contains(&Step::StoreKey) && rounds[1].contains(&Step::Mint), "sealed, then certified");
-        let attached = rounds.iter().position(|r| r.contains(&Step::Attach)).unwrap();
-        let joined = rounds.iter().rposition(|r| r.iter().any(|s| matches!(s, Step::JoinGroup(_)))).unwrap();
+        assert!(
+            rounds[0].contains(&Step::StoreKey) && rounds[1].contains(&Step::Mint),
+            "sealed, then certified"
+        );
+        let attached = rounds
+            .iter()
+            .position(|r| r.contains(&Step::Attach))
+            .unwrap();
+        let joined = rounds
+            .iter()
+            .rposition(|r| r.iter().any(|s| matches!(s, Step::JoinGroup(_))))
+            .unwrap();
         assert!(joined < attached);
         assert_eq!(rounds.last().unwrap(), &[Step::Commit]);
-        assert_eq!(plan.undo(), [Step::Attach, Step::Mint, Step::CreateThing, Step::StoreKey]);
+        assert_eq!(
+            plan.undo(),
+            [Step::Attach, Step::Mint, Step::CreateThing, Step::StoreKey]
+        );
     }
 
     #[test]
@@ -371,13 +441,30 @@ mod tests {
         let now = Moment(1000);
         let operation = plan.operation(now, Moment(2000));
         let mut record = plan.claimed(now);
-        assert_eq!(taken(&light(), &record, Some(&operation), now), Ok(Taken::InFlight));
-        assert_eq!(taken(&light(), &record, Some(&operation), Moment(2001)), Ok(Taken::Abandoned));
+        assert_eq!(
+            taken(&light(), &record, Some(&operation), now),
+            Ok(Taken::InFlight)
+        );
+        assert_eq!(
+            taken(&light(), &record, Some(&operation), Moment(2001)),
+            Ok(Taken::Abandoned)
+        );
         record.status = DeviceStatus::Active;
         assert_eq!(taken(&light(), &record, None, now), Ok(Taken::There));
         let other = request(&json!({"thingName": "l", "thingType": "u"}));
-        assert_eq!(taken(&other, &record, None, now).unwrap_err().field.as_deref(), Some("thingType"));
+        assert_eq!(
+            taken(&other, &record, None, now)
+                .unwrap_err()
+                .field
+                .as_deref(),
+            Some("thingType")
+        );
         record.status = DeviceStatus::Deleting;
-        assert!(taken(&light(), &record, None, now).unwrap_err().kind.retryable());
+        assert!(
+            taken(&light(), &record, None, now)
+                .unwrap_err()
+                .kind
+                .retryable()
+        );
     }
 }

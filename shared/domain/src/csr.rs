@@ -67,7 +67,10 @@ impl Csr {
         request
             .verify_signature()
             .map_err(|_| refuse("the request's signature does not verify with its own key"))?;
-        Ok(Self { pem: pem.to_owned(), public_key: PublicKeyId(sha256_hex(key.raw)) })
+        Ok(Self {
+            pem: pem.to_owned(),
+            public_key: PublicKeyId(sha256_hex(key.raw)),
+        })
     }
 
     /// The text as it was given.
@@ -119,13 +122,19 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
 
 /// Bytes as lower-case hex digits.
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().flat_map(|b| [b >> 4, b & 15]).map(|n| char::from(b"0123456789abcdef"[usize::from(n)])).collect()
+    bytes
+        .iter()
+        .flat_map(|b| [b >> 4, b & 15])
+        .map(|n| char::from(b"0123456789abcdef"[usize::from(n)]))
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519};
+    use rcgen::{
+        CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519,
+    };
 
     fn csr(algorithm: &'static rcgen::SignatureAlgorithm) -> String {
         let key = KeyPair::generate_for(algorithm).unwrap();
@@ -153,7 +162,10 @@ mod tests {
 
     #[test]
     fn rsa_of_1024_bits_is_refused_and_2048_accepted() {
-        refused(include_str!("../fixtures/rsa-1024.csr.pem"), "RSA with 1024 bits");
+        refused(
+            include_str!("../fixtures/rsa-1024.csr.pem"),
+            "RSA with 1024 bits",
+        );
         Csr::parse(include_str!("../fixtures/rsa-2048.csr.pem")).unwrap();
     }
 
@@ -165,9 +177,18 @@ mod tests {
     #[test]
     fn junk_is_refused() {
         refused("", "not PEM");
-        refused("-----BEGIN CERTIFICATE REQUEST-----\n!!\n-----END CERTIFICATE REQUEST-----\n", "not PEM");
-        refused("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "the PEM is a");
-        refused("-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n", "PKCS #10");
+        refused(
+            "-----BEGIN CERTIFICATE REQUEST-----\n!!\n-----END CERTIFICATE REQUEST-----\n",
+            "not PEM",
+        );
+        refused(
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+            "the PEM is a",
+        );
+        refused(
+            "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n",
+            "PKCS #10",
+        );
         refused(&"x".repeat(5000), "longer");
     }
 
@@ -176,7 +197,11 @@ mod tests {
         let pem = csr(&PKCS_ECDSA_P256_SHA256);
         let (_, parsed) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).unwrap();
         // The subject's last letter changes; the DER stays well formed.
-        let at = parsed.contents.windows(10).position(|w| w == b"milan-0001").unwrap();
+        let at = parsed
+            .contents
+            .windows(10)
+            .position(|w| w == b"milan-0001")
+            .unwrap();
         let mut der = parsed.contents.clone();
         der[at + 9] = b'2';
         refused(&to_pem(&der), "signature");
@@ -186,7 +211,8 @@ mod tests {
         const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
         let mut body = String::new();
         for chunk in der.chunks(3) {
-            let n = chunk.iter().fold(0u32, |n, b| n << 8 | u32::from(*b)) << (8 * (3 - chunk.len()));
+            let n =
+                chunk.iter().fold(0u32, |n, b| n << 8 | u32::from(*b)) << (8 * (3 - chunk.len()));
             for i in 0..4 {
                 if i <= chunk.len() {
                     body.push(char::from(ALPHABET[(n >> (18 - 6 * i) & 63) as usize]));
@@ -195,7 +221,14 @@ mod tests {
                 }
             }
         }
-        let lines: Vec<_> = body.as_bytes().chunks(64).map(|l| std::str::from_utf8(l).unwrap()).collect();
-        format!("-----BEGIN CERTIFICATE REQUEST-----\n{}\n-----END CERTIFICATE REQUEST-----\n", lines.join("\n"))
+        let lines: Vec<_> = body
+            .as_bytes()
+            .chunks(64)
+            .map(|l| std::str::from_utf8(l).unwrap())
+            .collect();
+        format!(
+            "-----BEGIN CERTIFICATE REQUEST-----\n{}\n-----END CERTIFICATE REQUEST-----\n",
+            lines.join("\n")
+        )
     }
 }

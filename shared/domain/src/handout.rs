@@ -39,7 +39,11 @@ pub fn decide(
 ) -> Result<Decision, Failure> {
     let key_digest = idempotency_key.map(|key| crate::csr::sha256_hex(key.as_bytes()));
     let Some(earlier) = earlier else {
-        return Ok(Decision::Record(HandOut { caller: caller.to_owned(), at: now, key_digest }));
+        return Ok(Decision::Record(HandOut {
+            caller: caller.to_owned(),
+            at: now,
+            key_digest,
+        }));
     };
     let same = key_digest.is_some() && earlier.key_digest == key_digest && earlier.caller == caller;
     if same && now < earlier.at.plus_millis(REPLAY_MILLIS) {
@@ -62,7 +66,9 @@ mod tests {
     const T: Moment = Moment(1_000_000);
 
     fn after(first: Option<&str>, caller: &str, second: Option<&str>, later: u64) -> bool {
-        let Ok(Decision::Record(record)) = decide(None, "alice", first, T) else { panic!() };
+        let Ok(Decision::Record(record)) = decide(None, "alice", first, T) else {
+            panic!()
+        };
         let again = decide(Some(&record), caller, second, T.plus_millis(later));
         if let Err(failure) = &again {
             assert_eq!(failure.http_status(), 410);

@@ -22,11 +22,20 @@ fn checked(text: &str, shape: Shape) -> Result<(), Failure> {
         format!(
             "Use 1 to {} characters out of a-z, A-Z, 0-9 and {}.",
             shape.most,
-            shape.extra.chars().map(|c| c.to_string()).collect::<Vec<_>>().join(" ")
+            shape
+                .extra
+                .chars()
+                .map(|c| c.to_string())
+                .collect::<Vec<_>>()
+                .join(" ")
         )
     };
     if text.is_empty() {
-        return Err(Failure::invalid(shape.field, format!("the {} is empty", shape.what), remedy()));
+        return Err(Failure::invalid(
+            shape.field,
+            format!("the {} is empty", shape.what),
+            remedy(),
+        ));
     }
     if text.len() > shape.most {
         return Err(Failure::invalid(
@@ -35,7 +44,10 @@ fn checked(text: &str, shape: Shape) -> Result<(), Failure> {
             remedy(),
         ));
     }
-    match text.chars().find(|c| !c.is_ascii_alphanumeric() && !shape.extra.contains(*c)) {
+    match text
+        .chars()
+        .find(|c| !c.is_ascii_alphanumeric() && !shape.extra.contains(*c))
+    {
         None => Ok(()),
         Some(bad) => Err(Failure::invalid(
             shape.field,

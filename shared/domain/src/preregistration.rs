@@ -95,7 +95,7 @@ impl PreregisterRequest {
                 (Some(_), _) => return Err(is_device(&name)),
                 (None, None) => split.preregistered.push(name),
                 (None, Some(row)) if row.profile == self.profile => {
-                    split.already_preregistered.push(name)
+                    split.already_preregistered.push(name);
                 }
                 (None, Some(row)) => return Err(elsewhere(&name, &row.profile)),
             }

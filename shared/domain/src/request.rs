@@ -86,20 +86,34 @@ impl CreateRequest {
             )
         })?;
         let key = one_key(raw.idempotency_key.as_deref(), header_key)?;
-        Ok((Self::check(raw)?, key))
+        Ok((Self::check(&raw)?, key))
     }
 
-    fn check(raw: RawCreateRequest) -> Result<Self, Failure> {
+    fn check(raw: &RawCreateRequest) -> Result<Self, Failure> {
         let request = Self {
             thing_name: ThingName::parse(&raw.thing_name)?,
-            thing_type: raw.thing_type.as_deref().map(ThingTypeName::parse).transpose()?,
+            thing_type: raw
+                .thing_type
+                .as_deref()
+                .map(ThingTypeName::parse)
+                .transpose()?,
             attributes: raw
                 .attributes
                 .iter()
-                .map(|(name, value)| Ok((AttributeName::parse(name)?, AttributeValue::parse(value)?)))
+                .map(|(name, value)| {
+                    Ok((AttributeName::parse(name)?, AttributeValue::parse(value)?))
+                })
                 .collect::<Result<_, Failure>>()?,
-            groups: raw.groups.iter().map(|g| GroupName::parse(g)).collect::<Result<_, _>>()?,
-            billing_group: raw.billing_group.as_deref().map(BillingGroupName::parse).transpose()?,
+            groups: raw
+                .groups
+                .iter()
+                .map(|g| GroupName::parse(g))
+                .collect::<Result<_, _>>()?,
+            billing_group: raw
+                .billing_group
+                .as_deref()
+                .map(BillingGroupName::parse)
+                .transpose()?,
             csr: raw.csr.as_deref().map(Csr::parse).transpose()?,
             profile: None,
         };
@@ -117,7 +131,10 @@ impl CreateRequest {
         if self.attributes.len() > most {
             return Err(Failure::invalid(
                 "attributes",
-                format!("{} attributes are given; a thing {why} has at most {most}", self.attributes.len()),
+                format!(
+                    "{} attributes are given; a thing {why} has at most {most}",
+                    self.attributes.len()
+                ),
                 if self.thing_type.is_some() {
                     "Leave some out; changing values belong into the shadow."
                 } else {
@@ -125,8 +142,11 @@ impl CreateRequest {
                 },
             ));
         }
-        let bytes: usize =
-            self.attributes.iter().map(|(n, v)| n.as_str().len() + v.as_str().len()).sum();
+        let bytes: usize = self
+            .attributes
+            .iter()
+            .map(|(n, v)| n.as_str().len() + v.as_str().len())
+            .sum();
         if bytes > MOST_ATTRIBUTE_BYTES {
             return Err(Failure::invalid(
                 "attributes",
@@ -215,7 +235,10 @@ mod tests {
     }
 
     fn attributes(n: usize) -> serde_json::Value {
-        (0..n).map(|i| (format!("a{i}"), json!("v"))).collect::<serde_json::Map<_, _>>().into()
+        (0..n)
+            .map(|i| (format!("a{i}"), json!("v")))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
     }
 
     fn groups(n: usize) -> Vec<String> {
@@ -225,12 +248,27 @@ mod tests {
     #[test]
     fn requests_at_and_past_each_limit() {
         check(&json!({"thingName": "a"}), None);
-        check(&json!({"thingName": "a", "attributes": attributes(3)}), None);
-        check(&json!({"thingName": "a", "attributes": attributes(4)}), Some("attributes"));
-        check(&json!({"thingName": "a", "thingType": "t", "attributes": attributes(50)}), None);
-        check(&json!({"thingName": "a", "thingType": "t", "attributes": attributes(51)}), Some("attributes"));
+        check(
+            &json!({"thingName": "a", "attributes": attributes(3)}),
+            None,
+        );
+        check(
+            &json!({"thingName": "a", "attributes": attributes(4)}),
+            Some("attributes"),
+        );
+        check(
+            &json!({"thingName": "a", "thingType": "t", "attributes": attributes(50)}),
+            None,
+        );
+        check(
+            &json!({"thingName": "a", "thingType": "t", "attributes": attributes(51)}),
+            Some("attributes"),
+        );
         check(&json!({"thingName": "a", "groups": groups(8)}), None);
-        check(&json!({"thingName": "a", "groups": groups(9)}), Some("groups"));
+        check(
+            &json!({"thingName": "a", "groups": groups(9)}),
+            Some("groups"),
+        );
         check(&json!({"thingName": "a", "groups": ["a", "a"]}), None);
     }
 
@@ -240,14 +278,32 @@ mod tests {
         check(&json!([]), Some("body"));
         check(&json!({"thingName": "a", "colour": "red"}), Some("body"));
         check(&json!({"thingName": "a b"}), Some("thingName"));
-        check(&json!({"thingName": "a", "thingType": "t/t"}), Some("thingType"));
-        check(&json!({"thingName": "a", "groups": ["milan/navigli"]}), Some("groups"));
-        check(&json!({"thingName": "a", "billingGroup": ""}), Some("billingGroup"));
-        check(&json!({"thingName": "a", "attributes": {"a b": "c"}}), Some("attributes"));
-        check(&json!({"thingName": "a", "attributes": {"a": "ü"}}), Some("attributes"));
+        check(
+            &json!({"thingName": "a", "thingType": "t/t"}),
+            Some("thingType"),
+        );
+        check(
+            &json!({"thingName": "a", "groups": ["milan/navigli"]}),
+            Some("groups"),
+        );
+        check(
+            &json!({"thingName": "a", "billingGroup": ""}),
+            Some("billingGroup"),
+        );
+        check(
+            &json!({"thingName": "a", "attributes": {"a b": "c"}}),
+            Some("attributes"),
+        );
+        check(
+            &json!({"thingName": "a", "attributes": {"a": "ü"}}),
+            Some("attributes"),
+        );
         check(&json!({"thingName": "a", "attributes": {"a": ""}}), None);
         check(&json!({"thingName": "a", "csr": "junk"}), Some("csr"));
-        check(&json!({"thingName": "a", "idempotencyKey": ""}), Some("idempotencyKey"));
+        check(
+            &json!({"thingName": "a", "idempotencyKey": ""}),
+            Some("idempotencyKey"),
+        );
     }
 
     #[test]
@@ -259,21 +315,37 @@ mod tests {
     #[test]
     fn two_keys_must_agree() {
         let body = br#"{"thingName": "a", "idempotencyKey": "k"}"#;
-        assert_eq!(CreateRequest::parse(body, Some("k")).unwrap().1.as_deref(), Some("k"));
+        assert_eq!(
+            CreateRequest::parse(body, Some("k")).unwrap().1.as_deref(),
+            Some("k")
+        );
         assert!(CreateRequest::parse(body, Some("l")).is_err());
     }
 
     #[test]
     fn the_first_difference_is_named() {
         let base = json!({"thingName": "a", "thingType": "t", "groups": ["g", "h"]});
-        let read = |v: &serde_json::Value| CreateRequest::parse(v.to_string().as_bytes(), None).unwrap().0;
+        let read = |v: &serde_json::Value| {
+            CreateRequest::parse(v.to_string().as_bytes(), None)
+                .unwrap()
+                .0
+        };
         let reordered = json!({"groups": ["h", "g", "g"], "thingType": "t", "thingName": "a"});
         assert_eq!(read(&base).first_difference(&read(&reordered)), None);
         for (field, other) in [
             ("thingType", json!({"thingName": "a", "groups": ["g", "h"]})),
-            ("groups", json!({"thingName": "a", "thingType": "t", "groups": ["g"]})),
-            ("attributes", json!({"thingName": "a", "thingType": "t", "groups": ["g", "h"], "attributes": {"x": "1"}})),
-            ("billingGroup", json!({"thingName": "a", "thingType": "t", "groups": ["g", "h"], "billingGroup": "b"})),
+            (
+                "groups",
+                json!({"thingName": "a", "thingType": "t", "groups": ["g"]}),
+            ),
+            (
+                "attributes",
+                json!({"thingName": "a", "thingType": "t", "groups": ["g", "h"], "attributes": {"x": "1"}}),
+            ),
+            (
+                "billingGroup",
+                json!({"thingName": "a", "thingType": "t", "groups": ["g", "h"], "billingGroup": "b"}),
+            ),
         ] {
             assert_eq!(read(&base).first_difference(&read(&other)), Some(field));
         }

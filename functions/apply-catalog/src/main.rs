@@ -1,0 +1,31 @@
+//! Applies catalogs. Clients are built once, here; the handler translates.
+
+mod handler;
+
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use lamplighter_aws::catalog::Catalogs;
+use lamplighter_aws::organisation::Organisation;
+use lamplighter_aws::setup::{self, required};
+use lamplighter_aws::table::Table;
+use lamplighter_aws::{http, telemetry};
+use lamplighter_domain::names::GroupName;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    telemetry::start();
+    let sdk = setup::sdk().await;
+    let catalogs = Catalogs {
+        organisation: Organisation {
+            iot: aws_sdk_iot::Client::new(&sdk),
+        },
+        table: Table {
+            client: aws_sdk_dynamodb::Client::new(&sdk),
+            name: required("TABLE_NAME")?,
+        },
+    };
+    let default_group = GroupName::parse(&required("DEFAULT_GROUP")?)?;
+    run(service_fn(|event: LambdaEvent<http::Request>| {
+        handler::handle(&catalogs, &default_group, event)
+    }))
+    .await
+}

@@ -1,0 +1,26 @@
+//! From a request with names to their announcement, and back.
+
+use std::convert::Infallible;
+
+use lambda_runtime::LambdaEvent;
+use lamplighter_aws::http;
+use lamplighter_aws::preregister::preregister;
+use lamplighter_aws::table::Table;
+use lamplighter_domain::Failure;
+use lamplighter_domain::preregistration::{PreregisterRequest, Split};
+
+/// Answers one request.
+pub(crate) async fn handle(
+    table: &Table,
+    event: LambdaEvent<http::Request>,
+) -> Result<http::Response, Infallible> {
+    let split: Result<Split, Failure> = async {
+        let request = PreregisterRequest::parse(&http::body(&event.payload)?)?;
+        preregister(table, &request).await
+    }
+    .await;
+    Ok(match split {
+        Ok(split) => http::answer(200, &split),
+        Err(failure) => http::problem(&failure, None),
+    })
+}

@@ -1,0 +1,42 @@
+//! From a reading request to the registry, and back.
+
+use std::convert::Infallible;
+
+use lambda_runtime::LambdaEvent;
+use lamplighter_aws::table::Table;
+use lamplighter_aws::{http, query};
+use lamplighter_domain::Failure;
+use lamplighter_domain::listing::ListQuery;
+use lamplighter_domain::names::{OperationId, ThingName};
+use serde_json::Value;
+
+/// Answers one request.
+pub(crate) async fn handle(
+    table: &Table,
+    event: LambdaEvent<http::Request>,
+) -> Result<http::Response, Infallible> {
+    Ok(match read(table, &event.payload).await {
+        Ok(found) => http::answer(200, &found),
+        Err(failure) => http::problem(&failure, None),
+    })
+}
+
+async fn read(table: &Table, request: &http::Request) -> Result<Value, Failure> {
+    match request.route_key.as_deref().unwrap_or_default() {
+        "GET /devices" => {
+            let wanted = ListQuery::parse(request.raw_query_string.as_deref().unwrap_or_default())?;
+            query::list(table, wanted).await
+        }
+        "GET /devices/{thingName}" => {
+            query::device(table, &ThingName::parse(http::path(request, "thingName"))?).await
+        }
+        "GET /operations/{operationId}" => {
+            query::operation(
+                table,
+                &OperationId::parse(http::path(request, "operationId"))?,
+            )
+            .await
+        }
+        route => Err(Failure::bug(format!("no route {route:?} leads here"))),
+    }
+}

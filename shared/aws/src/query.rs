@@ -1,0 +1,97 @@
+//! Reads the registry for callers. AWS is never listed.
+
+use lamplighter_domain::Failure;
+use lamplighter_domain::device::{CertificateRecord, DeviceRecord, Preregistration, Tombstone};
+use lamplighter_domain::listing::{ListQuery, Page, Read};
+use lamplighter_domain::names::{OperationId, ThingName};
+use lamplighter_domain::operation::Operation;
+use lamplighter_domain::view::{DeviceView, OperationView, absent};
+use serde_json::{Value, json};
+
+use crate::failure;
+use crate::table::Key;
+use crate::table::{self, Item, Table, device_partition};
+
+const INDEX: &str = "listing";
+
+/// One page of the fleet, as a caller sees it.
+pub async fn list(table: &Table, query: ListQuery) -> Result<Value, Failure> {
+    let mut page = Page::new(query);
+    while let Some(next) = page.next_read() {
+        let (found, more) = read_index(table, &next).await?;
+        page.take(found, more);
+    }
+    let mut answer =
+        json!({ "items": page.devices.iter().map(DeviceView::new).collect::<Vec<_>>() });
+    if let Some(cursor) = page.next_cursor() {
+        answer["nextCursor"] = cursor.into();
+    }
+    Ok(answer)
+}
+
+async fn read_index(table: &Table, next: &Read) -> Result<(Vec<DeviceRecord>, bool), Failure> {
+    let mut query = table
+        .client
+        .query()
+        .table_name(&table.name)
+        .index_name(INDEX)
+        .key_condition_expression(match next.after {
+            Some(_) => "listingShard = :shard AND thingName > :after",
+            None => "listingShard = :shard",
+        })
+        .expression_attribute_values(":shard", table::attribute(&next.shard)?)
+        .limit(i32::try_from(next.limit).unwrap_or(i32::MAX));
+    if let Some(after) = &next.after {
+        query = query.expression_attribute_values(":after", table::attribute(after)?);
+    }
+    let answer = query
+        .send()
+        .await
+        .map_err(|error| failure::of("dynamodb:Query", &error))?;
+    let more = answer.last_evaluated_key.is_some_and(|key| !key.is_empty());
+    let found = answer
+        .items
+        .unwrap_or_default()
+        .into_iter()
+        .map(table::read)
+        .collect::<Result<_, _>>()?;
+    Ok((found, more))
+}
+
+/// One device with its certificates, or why there is none.
+pub async fn device(table: &Table, name: &ThingName) -> Result<Value, Failure> {
+    let (mut record, mut tombstone, mut preregistration) = (None, None, None);
+    let mut certificates: Vec<CertificateRecord> = Vec::new();
+    for item in table.partition(&device_partition(name)).await? {
+        match sort_key(&item) {
+            "RECORD" => record = Some(table::read::<DeviceRecord>(item)?),
+            "TOMBSTONE" => tombstone = Some(table::read::<Tombstone>(item)?),
+            "PREREGISTRATION" => preregistration = Some(table::read::<Preregistration>(item)?),
+            key if key.starts_with("CERT#") => certificates.push(table::read(item)?),
+            _ => {}
+        }
+    }
+    let record =
+        record.ok_or_else(|| absent(name, tombstone.as_ref(), preregistration.as_ref()))?;
+    Ok(json!(
+        DeviceView::new(&record).with_certificates(&certificates)
+    ))
+}
+
+/// One operation.
+pub async fn operation(table: &Table, id: &OperationId) -> Result<Value, Failure> {
+    let operation: Operation = table.get(&Key::operation(id)).await?.ok_or_else(|| {
+        Failure::not_found(
+            "operationId",
+            format!("there is no operation {id}"),
+            "Check the id; an operation is forgotten 90 days after its end.",
+        )
+    })?;
+    Ok(json!(OperationView::new(&operation)))
+}
+
+fn sort_key(item: &Item) -> &str {
+    item.get("SK")
+        .and_then(|key| key.as_s().ok())
+        .map_or("", String::as_str)
+}

@@ -1,0 +1,544 @@
+//! An AWS in memory: what is in it, and which calls reached it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use aws_smithy_http_client::test_util::infallible_client_fn;
+use aws_smithy_types::body::SdkBody;
+use http::{Request, Response};
+use lamplighter_aws::delete::{Bucket, Deletion};
+use lamplighter_aws::table::Table;
+use lamplighter_domain::csr::PublicKeyId;
+use lamplighter_domain::names::OperationId;
+use serde_json::{Value, json};
+
+pub(crate) const THING: &str = "milan-0001";
+pub(crate) const REGION: &str = "eu-south-1";
+/// 2050-01-01, in seconds.
+pub(crate) const CERTIFICATES_END: u64 = 2_524_608_000;
+
+pub(crate) fn operation_id() -> String {
+    OperationId::from_key("deletion").as_str().to_owned()
+}
+
+pub(crate) fn creation_id() -> String {
+    OperationId::from_key("creation").as_str().to_owned()
+}
+
+pub(crate) fn certificate_id(digit: char) -> String {
+    digit.to_string().repeat(64)
+}
+
+pub(crate) fn arn(id: &str) -> String {
+    format!("arn:aws:iot:{REGION}:123456789012:cert/{id}")
+}
+
+/// What becomes of one call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fate {
+    /// It takes effect, and its answer is lost.
+    Lost,
+    /// It takes no effect, and the service fails.
+    Refused,
+}
+
+/// Everything there is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct World {
+    pub(crate) things: BTreeSet<String>,
+    /// The principals of each thing.
+    pub(crate) principals: BTreeMap<String, BTreeSet<String>>,
+    /// The state of each certificate.
+    pub(crate) certificates: BTreeMap<String, String>,
+    /// The PEM of each certificate that has one.
+    pub(crate) pems: BTreeMap<String, String>,
+    /// The groups of each thing.
+    pub(crate) groups: BTreeMap<String, BTreeSet<String>>,
+    /// Thing and shadow name; the classic one's is empty.
+    pub(crate) shadows: BTreeSet<(String, String)>,
+    pub(crate) retained: BTreeSet<String>,
+    /// Thing and job, and how the execution stands.
+    pub(crate) executions: BTreeMap<(String, String), String>,
+    /// Tunnel, and its thing.
+    pub(crate) tunnels: BTreeMap<String, String>,
+    pub(crate) connected: BTreeSet<String>,
+    /// Bucket, key and version.
+    pub(crate) versions: BTreeSet<(String, String, String)>,
+    /// The registry, an item a key, as plain JSON.
+    pub(crate) table: BTreeMap<(String, String), Value>,
+    /// The workflow's executions, with their input.
+    pub(crate) executions_started: BTreeMap<String, Value>,
+    /// How many deletions are refused after a detachment.
+    pub(crate) settling: u32,
+    /// What no call removes.
+    pub(crate) immortal: Option<String>,
+    /// Which call meets which fate.
+    pub(crate) fate: Option<(usize, Fate)>,
+    /// The names of the calls, in order.
+    pub(crate) calls: Vec<String>,
+}
+
+/// What is in AWS besides the registry.
+pub(crate) type Left = (
+    BTreeSet<String>,
+    BTreeMap<String, String>,
+    BTreeSet<(String, String)>,
+    BTreeSet<String>,
+    BTreeSet<(String, String, String)>,
+    BTreeMap<String, String>,
+);
+
+/// Whether a call changes AWS IoT or S3; the registry's rows do not count.
+pub(crate) fn is_effect(call: &str) -> bool {
+    let verbs = [
+        "Update", "Delete", "Detach", "Remove", "Cancel", "Close", "Publish",
+    ];
+    call != "UpdateItem" && verbs.iter().any(|verb| call.starts_with(verb))
+}
+
+fn set(items: &[&str]) -> BTreeSet<String> {
+    items.iter().map(ToString::to_string).collect()
+}
+
+impl World {
+    /// A device with two of everything, and a neighbour with some.
+    pub(crate) fn full() -> Self {
+        let mut world = Self::default();
+        let (a, b, c) = (
+            certificate_id('a'),
+            certificate_id('b'),
+            certificate_id('c'),
+        );
+        for (thing, certificates) in [(THING, vec![&a, &b]), ("turin-7", vec![&c])] {
+            world.things.insert(thing.to_owned());
+            world.connected.insert(thing.to_owned());
+            world
+                .groups
+                .insert(thing.to_owned(), set(&["city", "lights"]));
+            for shadow in ["", "s1", "s2"] {
+                world.shadows.insert((thing.to_owned(), shadow.to_owned()));
+            }
+            for topic in ["state", "alarm"] {
+                world.retained.insert(format!("lights/{thing}/{topic}"));
+            }
+            for job in ["job-1", "job-2"] {
+                world
+                    .executions
+                    .insert((thing.to_owned(), job.to_owned()), "QUEUED".to_owned());
+            }
+            for id in certificates {
+                world.certificates.insert(id.clone(), "ACTIVE".to_owned());
+                world.attach(thing, id);
+            }
+            for (bucket, version) in [
+                ("custody", "v1"),
+                ("custody", "v2"),
+                ("replica", "r1"),
+                ("replica", "r2"),
+            ] {
+                let key = format!("keys/{thing}/{}.json", creation_id());
+                world
+                    .versions
+                    .insert((bucket.to_owned(), key, version.to_owned()));
+            }
+        }
+        for (tunnel, thing) in [("t1", THING), ("t2", THING), ("t3", "turin-7")] {
+            world.tunnels.insert(tunnel.to_owned(), thing.to_owned());
+        }
+        world.register(&a);
+        world
+    }
+
+    fn register(&mut self, certificate: &str) {
+        let device = format!("DEVICE#{THING}");
+        let rows = [
+            (
+                device.as_str(),
+                "RECORD",
+                json!({
+                    "thingName": THING, "thingType": "streetlight", "groups": ["city"], "attributes": {},
+                    "profile": "milan", "status": "DELETING", "custody": "vault", "createdBy": creation_id(),
+                    "operationId": operation_id(), "createdAt": 1, "listingShard": "DEVICES#00",
+                    "certificateId": certificate,
+                }),
+            ),
+            (
+                &device,
+                &format!("CERT#{certificate}"),
+                json!({
+                    "certificateId": certificate, "certificatePem": "PEM", "publicKey": "f".repeat(64),
+                    "custody": "vault", "issuer": "aws-iot", "issuedAt": 1,
+                    "notAfter": CERTIFICATES_END * 1000,
+                }),
+            ),
+            (
+                &device,
+                "PREREGISTRATION",
+                json!({ "thingName": THING, "profile": "milan" }),
+            ),
+            (
+                "PROFILE#milan",
+                "PROFILE",
+                json!({
+                    "name": "milan", "retainedTopics": ["lights/{thingName}/state"],
+                }),
+            ),
+            (
+                "TYPE#streetlight",
+                "TOPICS",
+                json!({ "topics": ["lights/{thingName}/alarm", "fleet/all"] }),
+            ),
+            (
+                &format!("OP#{}", operation_id()),
+                "OPERATION",
+                json!({
+                    "operationId": operation_id(), "kind": "DELETE", "thingName": THING, "status": "RUNNING",
+                    "startedAt": 1, "leaseUntil": 0, "attempt": 0, "deletion": {"certificates": {}},
+                }),
+            ),
+            (
+                &format!("OP#{}", creation_id()),
+                "OPERATION",
+                json!({
+                    "operationId": creation_id(), "kind": "CREATE", "thingName": THING, "status": "DONE",
+                    "startedAt": 1, "leaseUntil": 0, "attempt": 1,
+                }),
+            ),
+        ];
+        for (pk, sk, row) in rows {
+            self.put(pk, sk, row);
+        }
+    }
+
+    pub(crate) fn put(&mut self, pk: &str, sk: &str, mut row: Value) {
+        row["PK"] = pk.into();
+        row["SK"] = sk.into();
+        self.table.insert((pk.to_owned(), sk.to_owned()), row);
+    }
+
+    pub(crate) fn attach(&mut self, thing: &str, certificate: &str) {
+        self.things.insert(thing.to_owned());
+        self.principals
+            .entry(thing.to_owned())
+            .or_default()
+            .insert(arn(certificate));
+    }
+
+    /// The creation ended neither well nor badly: it was killed while minting.
+    pub(crate) fn creation_unfinished(&mut self) {
+        self.edit_creation("status", &json!("RUNNING"));
+    }
+
+    /// The killed creation had asked for this certificate.
+    pub(crate) fn mint(&mut self, certificate: &str) {
+        let made = rcgen::generate_simple_self_signed([THING.to_owned()]).unwrap();
+        let pem = made.cert.pem();
+        let key = PublicKeyId::of_certificate(&pem).unwrap();
+        self.pems.insert(certificate.to_owned(), pem);
+        self.edit_creation("mint", &json!({ "intendedAt": 1, "publicKey": key }));
+    }
+
+    /// What AWS IoT and S3 hold, sorted.
+    pub(crate) fn left(&self) -> Left {
+        (
+            self.things.clone(),
+            self.certificates.clone(),
+            self.shadows.clone(),
+            self.retained
+                .iter()
+                .chain(&self.connected)
+                .cloned()
+                .collect(),
+            self.versions.clone(),
+            self.tunnels.clone(),
+        )
+    }
+
+    /// What is the neighbour's: what must be left.
+    pub(crate) fn others(&self) -> Left {
+        let mut world = self.clone();
+        world.things.remove(THING);
+        world
+            .certificates
+            .retain(|id, _| *id == certificate_id('c'));
+        world.shadows.retain(|(thing, _)| thing != THING);
+        world.retained.retain(|topic| !topic.contains(THING));
+        world.connected.remove(THING);
+        world.versions.retain(|(_, key, _)| !key.contains(THING));
+        world.tunnels.retain(|_, thing| thing != THING);
+        world.left()
+    }
+
+    pub(crate) fn row(&self, pk: &str, sk: &str) -> Option<Value> {
+        self.table.get(&(pk.to_owned(), sk.to_owned())).cloned()
+    }
+
+    pub(crate) fn rows(&self) -> Vec<String> {
+        self.table
+            .keys()
+            .map(|(pk, sk)| format!("{pk}/{sk}"))
+            .collect()
+    }
+
+    pub(crate) fn operation(&self) -> Value {
+        self.row(&format!("OP#{}", operation_id()), "OPERATION")
+            .unwrap()
+    }
+
+    pub(crate) fn edit_operation(&mut self, field: &str, value: &Value) {
+        self.edit(&format!("OP#{}", operation_id()), "OPERATION", field, value);
+    }
+
+    pub(crate) fn edit_creation(&mut self, field: &str, value: &Value) {
+        self.edit(&format!("OP#{}", creation_id()), "OPERATION", field, value);
+    }
+
+    pub(crate) fn edit_record(&mut self, field: &str, value: &Value) {
+        self.edit(&format!("DEVICE#{THING}"), "RECORD", field, value);
+    }
+
+    fn edit(&mut self, pk: &str, sk: &str, field: &str, value: &Value) {
+        self.table.get_mut(&(pk.to_owned(), sk.to_owned())).unwrap()[field] = value.clone();
+    }
+
+    pub(crate) fn forget(&mut self, thing: &str) {
+        self.table
+            .retain(|(pk, _), _| *pk != format!("DEVICE#{thing}"));
+    }
+
+    pub(crate) fn is_immortal(&self, what: &str) -> bool {
+        self.immortal.as_deref() == Some(what)
+    }
+}
+
+/// The world behind the clients.
+#[derive(Clone)]
+pub(crate) struct Cloud(Arc<Mutex<World>>);
+
+impl Cloud {
+    pub(crate) fn new(world: World) -> Self {
+        Self(Arc::new(Mutex::new(world)))
+    }
+
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The deletion over real clients, without retries: each call is one.
+    pub(crate) fn deletion(&self) -> Deletion {
+        let cloud = self.clone();
+        let client = infallible_client_fn(move |request| cloud.answer(&request));
+        let sdk = aws_config::SdkConfig::builder()
+            .behavior_version(aws_config::BehaviorVersion::latest())
+            .region(aws_config::Region::from_static(REGION))
+            .credentials_provider(aws_sdk_iot::config::SharedCredentialsProvider::new(
+                aws_sdk_iot::config::Credentials::for_tests(),
+            ))
+            .retry_config(aws_config::retry::RetryConfig::disabled())
+            .http_client(client)
+            .build();
+        let s3 = aws_sdk_s3::config::Builder::from(&sdk)
+            .force_path_style(true)
+            .build();
+        let s3 = aws_sdk_s3::Client::from_conf(s3);
+        Deletion {
+            table: Table {
+                client: aws_sdk_dynamodb::Client::new(&sdk),
+                name: "registry".to_owned(),
+            },
+            iot: aws_sdk_iot::Client::new(&sdk),
+            data: aws_sdk_iotdataplane::Client::new(&sdk),
+            tunnels: aws_sdk_iotsecuretunneling::Client::new(&sdk),
+            sfn: aws_sdk_sfn::Client::new(&sdk),
+            custody: Bucket::new("custody".to_owned(), s3.clone()),
+            replica: Some(Bucket::new("replica".to_owned(), s3)),
+            workflow_arn: format!(
+                "arn:aws:states:{REGION}:123456789012:stateMachine:delete-device"
+            ),
+        }
+    }
+
+    fn answer(&self, request: &Request<SdkBody>) -> Response<SdkBody> {
+        let mut world = self.world();
+        let call = Call::of(request);
+        let number = world.calls.len();
+        world.calls.push(call.name.clone());
+        let fate = world
+            .fate
+            .filter(|(n, _)| *n == number)
+            .map(|(_, fate)| fate);
+        match fate {
+            Some(Fate::Refused) => error(500, "InternalFailureException"),
+            Some(Fate::Lost) => {
+                world.perform(&call);
+                error(500, "InternalFailureException")
+            }
+            None => world.perform(&call),
+        }
+    }
+}
+
+/// One request, taken apart.
+pub(crate) struct Call {
+    pub(crate) name: String,
+    /// The segments of the path, decoded.
+    pub(crate) path: Vec<String>,
+    pub(crate) query: BTreeMap<String, String>,
+    pub(crate) principal: String,
+    pub(crate) body: Value,
+    pub(crate) text: String,
+}
+
+impl Call {
+    fn of(request: &Request<SdkBody>) -> Self {
+        let header = |name: &str| {
+            let value = request
+                .headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok());
+            value.unwrap_or_default().to_owned()
+        };
+        let host = request.uri().host().unwrap_or_default().to_owned();
+        let path = request
+            .uri()
+            .path()
+            .split('/')
+            .skip(1)
+            .map(decode)
+            .collect::<Vec<_>>();
+        let query = request.uri().query().unwrap_or_default().split('&');
+        let query: BTreeMap<_, _> = query
+            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+            .map(|(name, value)| (name.to_owned(), decode(value)))
+            .collect();
+        let bytes = request.body().bytes().unwrap_or_default();
+        let target = header("x-amz-target");
+        let name = match target.rsplit_once('.') {
+            Some((_, operation)) => operation.to_owned(),
+            None if host.starts_with("s3.") && query.contains_key("versions") => {
+                "ListObjectVersions".to_owned()
+            }
+            None if host.starts_with("s3.") => "DeleteObjects".to_owned(),
+            None => crate::iot::operation(request.method().as_str(), &path),
+        };
+        Self {
+            name,
+            path,
+            query,
+            principal: header("x-amzn-principal"),
+            body: serde_json::from_slice(bytes).unwrap_or_default(),
+            text: String::from_utf8_lossy(bytes).into_owned(),
+        }
+    }
+}
+
+fn decode(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((first, others)) = rest.split_first() {
+        let escaped = (*first == b'%').then(|| std::str::from_utf8(&others[..2]).unwrap());
+        bytes.push(escaped.map_or(*first, |hex| u8::from_str_radix(hex, 16).unwrap()));
+        rest = if escaped.is_some() {
+            &others[2..]
+        } else {
+            others
+        };
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+impl World {
+    fn perform(&mut self, call: &Call) -> Response<SdkBody> {
+        match call.name.as_str() {
+            "GetItem" | "Query" | "UpdateItem" | "DeleteItem" | "TransactWriteItems" => {
+                self.table_call(call)
+            }
+            "ListObjectVersions" => self.list_versions(call),
+            "DeleteObjects" => self.delete_versions(call),
+            "StartExecution" => self.start_execution(call),
+            _ => self.iot_call(call),
+        }
+    }
+
+    fn start_execution(&mut self, call: &Call) -> Response<SdkBody> {
+        let name = call.body["name"].as_str().unwrap().to_owned();
+        let input: Value = serde_json::from_str(call.body["input"].as_str().unwrap()).unwrap();
+        match self.executions_started.get(&name) {
+            Some(earlier) if *earlier != input => return error(400, "ExecutionAlreadyExists"),
+            _ => {}
+        }
+        let arn = format!("arn:aws:states:{REGION}:123456789012:execution:delete-device:{name}");
+        self.executions_started.insert(name, input);
+        ok(&json!({ "executionArn": arn, "startDate": 1 }))
+    }
+
+    fn list_versions(&self, call: &Call) -> Response<SdkBody> {
+        let (bucket, prefix) = (&call.path[0], &call.query["prefix"]);
+        let after = call
+            .query
+            .get("version-id-marker")
+            .cloned()
+            .unwrap_or_default();
+        let found: Vec<_> = self
+            .versions
+            .iter()
+            .filter(|(b, key, id)| b == bucket && key.starts_with(prefix.as_str()) && *id > after)
+            .collect();
+        let mut answer = String::from("<ListVersionsResult>");
+        if let Some((_, key, id)) = found.first() {
+            // A delete marker now and then, which is listed apart.
+            let tag = if id.ends_with('2') {
+                "DeleteMarker"
+            } else {
+                "Version"
+            };
+            answer += &format!("<{tag}><Key>{key}</Key><VersionId>{id}</VersionId></{tag}>");
+            answer += &format!("<IsTruncated>{}</IsTruncated>", found.len() > 1);
+            answer += &format!("<NextKeyMarker>{key}</NextKeyMarker>");
+            answer += &format!("<NextVersionIdMarker>{id}</NextVersionIdMarker>");
+        }
+        respond(200, answer + "</ListVersionsResult>")
+    }
+
+    fn delete_versions(&mut self, call: &Call) -> Response<SdkBody> {
+        let bucket = &call.path[0];
+        for object in call.text.split("<Object>").skip(1) {
+            let between = |open: &str, close: &str| {
+                let start = object.find(open).unwrap() + open.len();
+                object[start..object.find(close).unwrap()].to_owned()
+            };
+            let (key, id) = (
+                between("<Key>", "</Key>"),
+                between("<VersionId>", "</VersionId>"),
+            );
+            if !self.is_immortal(&format!("version:{bucket}/{id}")) {
+                self.versions.remove(&(bucket.clone(), key, id));
+            }
+        }
+        respond(200, "<DeleteResult></DeleteResult>")
+    }
+}
+
+pub(crate) fn ok(body: &Value) -> Response<SdkBody> {
+    respond(200, body.to_string())
+}
+
+pub(crate) fn error(status: u16, code: &str) -> Response<SdkBody> {
+    let mut response = respond(
+        status,
+        json!({ "__type": code, "message": code }).to_string(),
+    );
+    response
+        .headers_mut()
+        .insert("x-amzn-errortype", code.parse().unwrap());
+    response
+}
+
+pub(crate) fn respond(status: u16, body: impl Into<SdkBody>) -> Response<SdkBody> {
+    Response::builder()
+        .status(status)
+        .body(body.into())
+        .unwrap()
+}
