@@ -32,7 +32,7 @@ demo: build ## Create, prove and remove real street lights in a local cloud (REP
 	$(PYTHON) -m local.demo $(if $(REPORT),--report $(REPORT))
 
 .PHONY: test
-test: test-unit test-local test-system ## All tests: domain, shell, local cloud, whole system
+test: test-unit test-local ## Tests of the domain, the shell and the local cloud (test-system stands apart for now)
 
 .PHONY: check
 check: check-format check-licences check-template check-python check-lints check-docs ## Everything CI checks without running it
@@ -55,8 +55,8 @@ local-down: venv ## Stop the local cloud
 ##@ Parts of check and test
 
 .PHONY: test-unit
-test-unit: ## Tests of every crate but the whole system's
-	cargo test $(CARGO_FLAGS) --exclude lamplighter-tests
+test-unit: ## Tests within every crate; the workspace whole, so that nothing compiles twice
+	cargo test $(CARGO_FLAGS) --lib --bins
 
 .PHONY: test-local
 test-local: build ## Tests of the local cloud itself
@@ -64,7 +64,7 @@ test-local: build ## Tests of the local cloud itself
 
 .PHONY: test-system
 test-system: build ## Whole-system tests, in a local cloud of their own
-	.ci/with-local-cloud cargo test --profile local --locked -p lamplighter-tests
+	.ci/with-local-cloud cargo test $(CARGO_FLAGS) --test '*'
 
 .PHONY: check-format
 check-format: ## rustfmt
@@ -122,7 +122,7 @@ deploy: venv package-$(ARCH) ## Deploy to the account of your AWS credentials (S
 smoke-aws: venv ## Whole-system tests against the deployed STACK of your AWS account
 	$(PYTHON) .ci/stack_outputs.py $(STACK) .local/aws/outputs.json
 	LAMPLIGHTER_OUTPUTS=$(CURDIR)/.local/aws/outputs.json \
-	  cargo test --profile local --locked -p lamplighter-tests
+	  cargo test $(CARGO_FLAGS) --test '*'
 
 ##@ Tools
 

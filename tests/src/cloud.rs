@@ -86,7 +86,6 @@ impl Ask {
 
     /// Names the trace by which the function's calls are recorded.
     #[must_use]
-    #[must_use]
     pub fn trace(self, trace: &str) -> Self {
         self.header("x-amzn-trace-id", format!("Root={trace}"))
     }

@@ -120,11 +120,12 @@ fn serve(mut stream: &TcpStream, replies: &[Reply], seen: &Mutex<Vec<Seen>>) {
             return;
         }
         let body = reply.body.to_string();
-        let headers: String = reply
+        let headers = reply
             .headers
             .iter()
             .map(|(name, value)| format!("{name}: {value}\r\n"))
-            .collect();
+            .collect::<Vec<_>>()
+            .concat();
         let _ = write!(
             stream,
             "HTTP/1.1 {} Scripted\r\nContent-Length: {}\r\n{headers}\r\n{body}",

@@ -1,7 +1,7 @@
 //! Announces what the registry's stream tells: created and deleted devices.
 
 use aws_lambda_events::dynamodb::{Event, EventRecord};
-use aws_lambda_events::streams::DynamoDbEventResponse;
+use aws_lambda_events::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
 use aws_sdk_eventbridge::primitives::DateTime;
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use lamplighter_domain::Failure;
@@ -73,7 +73,14 @@ impl Announcer {
             }
         }
         let mut response = DynamoDbEventResponse::default();
-        response.set_failures(failed);
+        response.batch_item_failures = failed
+            .into_iter()
+            .map(|sequence_number| {
+                let mut failure = DynamoDbBatchItemFailure::default();
+                failure.item_identifier = Some(sequence_number);
+                failure
+            })
+            .collect();
         Ok(response)
     }
 

@@ -246,7 +246,7 @@ impl Creator {
             Step::IntendMint => {
                 self.claims
                     .intend_mint(operation, &intent(operation, csr))
-                    .await?
+                    .await?;
             }
             Step::StoreKey => {
                 let object = plan.key_object.as_deref().unwrap_or_default();

@@ -31,6 +31,7 @@ pub enum RequestType {
 
 /// One request of CloudFormation's.
 #[derive(Deserialize)]
+#[expect(clippy::struct_field_names, reason = "CloudFormation's own names")]
 #[serde(rename_all = "PascalCase")]
 pub struct Request {
     /// What is to be done.
@@ -90,7 +91,7 @@ impl Responder {
             match tokio::time::timeout(PATIENCE, self.put(&request.response_url, &answer)).await {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(error)) => {
-                    tracing::warn!(tried, error, "CloudFormation did not take the answer")
+                    tracing::warn!(tried, error, "CloudFormation did not take the answer");
                 }
                 Err(_) => tracing::warn!(tried, "CloudFormation did not take the answer in time"),
             }

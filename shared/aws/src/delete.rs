@@ -190,11 +190,12 @@ impl Deletion {
             held.proof = plan::proof(&look.seen, &held.progress);
             let stages = plan::effects(&look.seen, &held.progress);
             if stages.is_empty() && plan::is_clear(&held.proof) {
-                return Ok(match self.commit(held, &look, clock::now()).await? {
-                    true => Answer::Done,
-                    false => Answer::Pending {
+                return Ok(if self.commit(held, &look, clock::now()).await? {
+                    Answer::Done
+                } else {
+                    Answer::Pending {
                         retry_after_seconds: 1,
-                    },
+                    }
                 });
             }
             if stages.is_empty() || round == ROUNDS || started.elapsed() > BUDGET {

@@ -48,7 +48,9 @@ pub fn cause<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Caus
         | "SlowDown"
         | "ProvisionedThroughputExceededException"
         | "RequestLimitExceeded"
-        | "TransactionInProgressException" => Cause::Throttled,
+        | "TransactionInProgressException"
+        | "TransactionConflictException"
+        | "ConditionalRequestConflict" => Cause::Throttled,
         "AccessDeniedException"
         | "AccessDenied"
         | "UnauthorizedException"
@@ -70,7 +72,6 @@ pub fn cause<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Caus
         | "InvalidStateTransitionException"
         | "ExecutionAlreadyExists" => Cause::Conflict,
         "ConditionalCheckFailedException" | "PreconditionFailed" => Cause::Condition,
-        "TransactionConflictException" | "ConditionalRequestConflict" => Cause::Throttled,
         _ if status == 429 => Cause::Throttled,
         _ if status >= 500 => Cause::Lost,
         _ => Cause::Refused,
@@ -124,6 +125,7 @@ where
 }
 
 /// A failure as the Lambda runtime reports it: its kind is the `errorType`.
+#[derive(Debug)]
 pub struct Reported(pub Failure);
 
 impl From<Failure> for Reported {

@@ -22,8 +22,8 @@ pub async fn preregister(table: &Table, request: &PreregisterRequest) -> Result<
             .chunks(NAMES_A_READ)
             .map(|names| standing(table, names)),
     );
-    let (profile, standing) =
-        tokio::try_join!(table.get::<Profile>(&Key::profile(&request.profile)), reads)?;
+    let key = Key::profile(&request.profile);
+    let (profile, standing) = tokio::try_join!(table.get::<Profile>(&key), reads)?;
     if profile.is_none() {
         return Err(Failure::invalid(
             "profile",
@@ -106,15 +106,14 @@ async fn write(
         Ok(TransactWriteItem::builder().put(put).build())
     };
     let puts = names.iter().map(put).collect::<Result<Vec<_>, _>>()?;
-    let error = match table
+    let Err(error) = table
         .client
         .transact_write_items()
         .set_transact_items(Some(puts))
         .send()
         .await
-    {
-        Ok(_) => return Ok(()),
-        Err(error) => error,
+    else {
+        return Ok(());
     };
     let Some(cancelled) = error.as_service_error().and_then(|e| match e {
         aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError::TransactionCanceledException(e) => Some(e),

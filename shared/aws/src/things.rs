@@ -48,14 +48,21 @@ impl Things {
             return Ok(None);
         };
         let attributes = thing.attributes.unwrap_or_default();
-        let as_planned =
-            thing.thing_type_name.as_deref() == request.thing_type.as_ref().map(|t| t.as_str())
-                && thing.billing_group_name.as_deref()
-                    == request.billing_group.as_ref().map(|b| b.as_str())
-                && attributes.len() == request.attributes.len()
-                && request.attributes.iter().all(|(n, v)| {
-                    attributes.get(n.as_str()).map(String::as_str) == Some(v.as_str())
-                });
+        let as_planned = thing.thing_type_name.as_deref()
+            == request
+                .thing_type
+                .as_ref()
+                .map(lamplighter_domain::names::ThingTypeName::as_str)
+            && thing.billing_group_name.as_deref()
+                == request
+                    .billing_group
+                    .as_ref()
+                    .map(lamplighter_domain::names::BillingGroupName::as_str)
+            && attributes.len() == request.attributes.len()
+            && request
+                .attributes
+                .iter()
+                .all(|(n, v)| attributes.get(n.as_str()).map(String::as_str) == Some(v.as_str()));
         Ok(Some(ThingSeen { as_planned }))
     }
 

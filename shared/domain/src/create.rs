@@ -342,12 +342,12 @@ mod tests {
         )
     }
 
-    fn group(root: &str, bears_policy: bool) -> Option<GroupSeen> {
-        Some(GroupSeen {
+    fn group(root: &str, bears_policy: bool) -> GroupSeen {
+        GroupSeen {
             dynamic: false,
             root: root.to_owned(),
             bears_policy,
-        })
+        }
     }
 
     fn around() -> Surroundings {
@@ -356,8 +356,8 @@ mod tests {
             thing: None,
             thing_type: Some(TypeSeen { deprecated: false }),
             groups: vec![
-                (name("g"), group("g", true)),
-                (name("h"), group("h", false)),
+                (name("g"), Some(group("g", true))),
+                (name("h"), Some(group("h", false))),
             ],
             billing_group: true,
         }
@@ -382,8 +382,16 @@ mod tests {
         );
         check(|s| s.billing_group = false, false, Some("billingGroup"));
         check(|s| s.groups[1].1 = None, false, Some("groups"));
-        check(|s| s.groups[1].1 = group("g", false), false, Some("groups"));
-        check(|s| s.groups[0].1 = group("g", false), false, Some("groups"));
+        check(
+            |s| s.groups[1].1 = Some(group("g", false)),
+            false,
+            Some("groups"),
+        );
+        check(
+            |s| s.groups[0].1 = Some(group("g", false)),
+            false,
+            Some("groups"),
+        );
         check(
             |s| s.groups[1].1.as_mut().unwrap().dynamic = true,
             false,

@@ -1,6 +1,7 @@
 //! An AWS in memory: what is in it, and which calls reached it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use aws_smithy_http_client::test_util::infallible_client_fn;
@@ -494,10 +495,13 @@ impl World {
             } else {
                 "Version"
             };
-            answer += &format!("<{tag}><Key>{key}</Key><VersionId>{id}</VersionId></{tag}>");
-            answer += &format!("<IsTruncated>{}</IsTruncated>", found.len() > 1);
-            answer += &format!("<NextKeyMarker>{key}</NextKeyMarker>");
-            answer += &format!("<NextVersionIdMarker>{id}</NextVersionIdMarker>");
+            let _ = write!(
+                answer,
+                "<{tag}><Key>{key}</Key><VersionId>{id}</VersionId></{tag}>"
+            );
+            let _ = write!(answer, "<IsTruncated>{}</IsTruncated>", found.len() > 1);
+            let _ = write!(answer, "<NextKeyMarker>{key}</NextKeyMarker>");
+            let _ = write!(answer, "<NextVersionIdMarker>{id}</NextVersionIdMarker>");
         }
         respond(200, answer + "</ListVersionsResult>")
     }

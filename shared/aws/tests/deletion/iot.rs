@@ -126,7 +126,10 @@ impl World {
         match call.name.as_str() {
             "DescribeThing" => ok(&json!({ "thingName": thing, "billingGroupName": "billing" })),
             "DeleteThing" => {
-                if !self.principals.get(thing).is_none_or(|all| all.is_empty())
+                if !self
+                    .principals
+                    .get(thing)
+                    .is_none_or(std::collections::BTreeSet::is_empty)
                     || self.is_settling()
                 {
                     return error(400, "InvalidRequestException");

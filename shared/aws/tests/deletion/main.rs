@@ -189,6 +189,7 @@ async fn check_survivor(immortal: &str, subject: &str, named: &str) {
 #[tokio::test]
 async fn each_survivor_fails_the_proof() {
     let id = cloud::certificate_id('b');
+    let attachment = format!("attachment:{id}");
     tokio::join!(
         check_survivor("shadow:s2", "named shadows", "s2"),
         check_survivor("shadow:", "classic shadow", "a document"),
@@ -202,7 +203,7 @@ async fn each_survivor_fails_the_proof() {
         check_survivor("tunnel:t2", "tunnels", "t2"),
         check_survivor("execution:job-2", "job executions", "job-2"),
         check_survivor("connection", "connection", "connected"),
-        check_survivor(&format!("attachment:{id}"), "principals", id.as_str()),
+        check_survivor(&attachment, "principals", id.as_str()),
         check_survivor("thing", "thing", "the thing"),
     );
 }
@@ -325,9 +326,8 @@ async fn a_claim_is_one_operation_however_often_it_comes() {
     };
     assert_eq!(cloud.deletion().claim(&name()).await.unwrap(), first);
     let input = json!({ "operationId": id, "thingName": THING });
-    let world = cloud.world();
-    assert_eq!(world.executions_started[id.as_str()], input);
-    drop(world);
+    let started = cloud.world().executions_started[id.as_str()].clone();
+    assert_eq!(started, input);
     let begun = Step {
         operation_id: id.clone(),
         ..step()

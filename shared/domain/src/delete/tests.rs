@@ -298,7 +298,7 @@ fn shared_and_revoked_certificates_are_detached_and_left() {
     check_certificate(
         CertificateState::InForce,
         &["turin-7"],
-        &[detach.clone()],
+        std::slice::from_ref(&detach),
         "shared, left",
         true,
     );
@@ -586,7 +586,7 @@ impl World {
             }
             Effect::DeleteThing => {}
             Effect::Purge(Store::Custody, versions) => {
-                seen.versions.retain(|v| !versions.contains(v))
+                seen.versions.retain(|v| !versions.contains(v));
             }
             Effect::Purge(Store::Replica, versions) => {
                 seen.replica
