@@ -160,8 +160,8 @@ impl Deletion {
             }
         };
         match &step.failed {
-            None => self.work(held).await,
-            Some(named) => self.give_up(held, named).await,
+            None => Box::pin(self.work(held)).await,
+            Some(named) => Box::pin(self.give_up(held, named)).await,
         }
     }
 
@@ -183,9 +183,7 @@ impl Deletion {
     async fn rounds(&self, held: &mut Held) -> Result<Answer, Failure> {
         let started = Instant::now();
         for round in 0.. {
-            let look = self
-                .observe(&held.operation.thing_name, &held.progress)
-                .await?;
+            let look = Box::pin(self.observe(&held.operation.thing_name, &held.progress)).await?;
             held.progress.remember(&look.seen);
             held.proof = plan::proof(&look.seen, &held.progress);
             let stages = plan::effects(&look.seen, &held.progress);
@@ -207,9 +205,8 @@ impl Deletion {
                     retry_after_seconds: 1,
                 });
             }
-            let settled = self
-                .execute(held, stages, now.plus_millis(EFFECTS_MILLIS))
-                .await?;
+            let until = now.plus_millis(EFFECTS_MILLIS);
+            let settled = Box::pin(self.execute(held, stages, until)).await?;
             if !settled || round > 0 {
                 tokio::time::sleep(PAUSE * (round + 1)).await;
             }
@@ -221,10 +218,7 @@ impl Deletion {
 
     /// Looks once more, and records what is left. Nothing is done to it.
     async fn give_up(&self, mut held: Held, named: &str) -> Result<Answer, Failure> {
-        match self
-            .observe(&held.operation.thing_name, &held.progress)
-            .await
-        {
+        match Box::pin(self.observe(&held.operation.thing_name, &held.progress)).await {
             Ok(look) => {
                 held.progress.remember(&look.seen);
                 held.proof = plan::proof(&look.seen, &held.progress);

@@ -106,7 +106,8 @@ async fn the_proof_is_read_after_the_last_effect() {
 #[tokio::test]
 async fn what_settles_is_pending_and_never_a_failure() {
     let mut world = World::full();
-    world.settling = 5;
+    // Two certificates and the thing are refused in each of three rounds.
+    world.settling = 9;
     let cloud = Cloud::new(world);
     let first = cloud.deletion().step(&step()).await.unwrap();
     assert!(matches!(first, Answer::Pending { .. }), "{first:?}");
