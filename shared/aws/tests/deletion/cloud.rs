@@ -1,7 +1,6 @@
 //! An AWS in memory: what is in it, and which calls reached it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use aws_smithy_http_client::test_util::infallible_client_fn;
@@ -12,6 +11,8 @@ use lamplighter_aws::table::Table;
 use lamplighter_domain::csr::PublicKeyId;
 use lamplighter_domain::names::OperationId;
 use serde_json::{Value, json};
+
+use crate::call::Call;
 
 pub(crate) const THING: &str = "milan-0001";
 pub(crate) const REGION: &str = "eu-south-1";
@@ -381,75 +382,6 @@ impl Cloud {
     }
 }
 
-/// One request, taken apart.
-pub(crate) struct Call {
-    pub(crate) name: String,
-    /// The segments of the path, decoded.
-    pub(crate) path: Vec<String>,
-    pub(crate) query: BTreeMap<String, String>,
-    pub(crate) principal: String,
-    pub(crate) body: Value,
-    pub(crate) text: String,
-}
-
-impl Call {
-    fn of(request: &Request<SdkBody>) -> Self {
-        let header = |name: &str| {
-            let value = request
-                .headers()
-                .get(name)
-                .and_then(|value| value.to_str().ok());
-            value.unwrap_or_default().to_owned()
-        };
-        let host = request.uri().host().unwrap_or_default().to_owned();
-        let path = request
-            .uri()
-            .path()
-            .split('/')
-            .skip(1)
-            .map(decode)
-            .collect::<Vec<_>>();
-        let query = request.uri().query().unwrap_or_default().split('&');
-        let query: BTreeMap<_, _> = query
-            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-            .map(|(name, value)| (name.to_owned(), decode(value)))
-            .collect();
-        let bytes = request.body().bytes().unwrap_or_default();
-        let target = header("x-amz-target");
-        let name = match target.rsplit_once('.') {
-            Some((_, operation)) => operation.to_owned(),
-            None if host.starts_with("s3.") && query.contains_key("versions") => {
-                "ListObjectVersions".to_owned()
-            }
-            None if host.starts_with("s3.") => "DeleteObjects".to_owned(),
-            None => crate::iot::operation(request.method().as_str(), &path),
-        };
-        Self {
-            name,
-            path,
-            query,
-            principal: header("x-amzn-principal"),
-            body: serde_json::from_slice(bytes).unwrap_or_default(),
-            text: String::from_utf8_lossy(bytes).into_owned(),
-        }
-    }
-}
-
-fn decode(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((first, others)) = rest.split_first() {
-        let escaped = (*first == b'%').then(|| std::str::from_utf8(&others[..2]).unwrap());
-        bytes.push(escaped.map_or(*first, |hex| u8::from_str_radix(hex, 16).unwrap()));
-        rest = if escaped.is_some() {
-            &others[2..]
-        } else {
-            others
-        };
-    }
-    String::from_utf8(bytes).unwrap()
-}
-
 impl World {
     fn perform(&mut self, call: &Call) -> Response<SdkBody> {
         match call.name.as_str() {
@@ -461,67 +393,6 @@ impl World {
             "StartExecution" => self.start_execution(call),
             _ => self.iot_call(call),
         }
-    }
-
-    fn start_execution(&mut self, call: &Call) -> Response<SdkBody> {
-        let name = call.body["name"].as_str().unwrap().to_owned();
-        let input: Value = serde_json::from_str(call.body["input"].as_str().unwrap()).unwrap();
-        match self.executions_started.get(&name) {
-            Some(earlier) if *earlier != input => return error(400, "ExecutionAlreadyExists"),
-            _ => {}
-        }
-        let arn = format!("arn:aws:states:{REGION}:123456789012:execution:delete-device:{name}");
-        self.executions_started.insert(name, input);
-        ok(&json!({ "executionArn": arn, "startDate": 1 }))
-    }
-
-    fn list_versions(&self, call: &Call) -> Response<SdkBody> {
-        let (bucket, prefix) = (&call.path[0], &call.query["prefix"]);
-        let after = call
-            .query
-            .get("version-id-marker")
-            .cloned()
-            .unwrap_or_default();
-        let found: Vec<_> = self
-            .versions
-            .iter()
-            .filter(|(b, key, id)| b == bucket && key.starts_with(prefix.as_str()) && *id > after)
-            .collect();
-        let mut answer = String::from("<ListVersionsResult>");
-        if let Some((_, key, id)) = found.first() {
-            // A delete marker now and then, which is listed apart.
-            let tag = if id.ends_with('2') {
-                "DeleteMarker"
-            } else {
-                "Version"
-            };
-            let _ = write!(
-                answer,
-                "<{tag}><Key>{key}</Key><VersionId>{id}</VersionId></{tag}>"
-            );
-            let _ = write!(answer, "<IsTruncated>{}</IsTruncated>", found.len() > 1);
-            let _ = write!(answer, "<NextKeyMarker>{key}</NextKeyMarker>");
-            let _ = write!(answer, "<NextVersionIdMarker>{id}</NextVersionIdMarker>");
-        }
-        respond(200, answer + "</ListVersionsResult>")
-    }
-
-    fn delete_versions(&mut self, call: &Call) -> Response<SdkBody> {
-        let bucket = &call.path[0];
-        for object in call.text.split("<Object>").skip(1) {
-            let between = |open: &str, close: &str| {
-                let start = object.find(open).unwrap() + open.len();
-                object[start..object.find(close).unwrap()].to_owned()
-            };
-            let (key, id) = (
-                between("<Key>", "</Key>"),
-                between("<VersionId>", "</VersionId>"),
-            );
-            if !self.is_immortal(&format!("version:{bucket}/{id}")) {
-                self.versions.remove(&(bucket.clone(), key, id));
-            }
-        }
-        respond(200, "<DeleteResult></DeleteResult>")
     }
 }
 

@@ -4,7 +4,8 @@ use aws_smithy_types::body::SdkBody;
 use http::Response;
 use serde_json::{Value, json};
 
-use crate::cloud::{CERTIFICATES_END, Call, World, arn, error, ok};
+use crate::call::Call;
+use crate::cloud::{CERTIFICATES_END, World, arn, error, ok};
 
 /// The operation that a method and path mean.
 pub(crate) fn operation(method: &str, path: &[String]) -> String {

@@ -12,8 +12,10 @@
     feature = "sfn"
 ))]
 
+mod call;
 mod cloud;
 mod iot;
+mod others;
 mod table;
 
 use cloud::{Cloud, Fate, THING, World, operation_id};

@@ -4,7 +4,8 @@ use aws_smithy_types::body::SdkBody;
 use http::Response;
 use serde_json::{Map, Value, json};
 
-use crate::cloud::{Call, World, error, ok};
+use crate::call::Call;
+use crate::cloud::{World, error, ok};
 
 type Key = (String, String);
 
