@@ -32,7 +32,7 @@ demo: build ## Create, prove and remove real street lights in a local cloud (REP
 	$(PYTHON) -m local.demo $(if $(REPORT),--report $(REPORT))
 
 .PHONY: test
-test: test-unit test-local ## Tests of the domain, the shell and the local cloud (test-system stands apart for now)
+test: build test-local test-domain ## Tests of the domain and the local cloud; builds everything (test-unit and test-system stand apart for now)
 
 .PHONY: check
 check: check-format check-licences check-template check-python check-lints check-docs ## Everything CI checks without running it
@@ -53,6 +53,10 @@ local-down: venv ## Stop the local cloud
 	$(PYTHON) -m local down
 
 ##@ Parts of check and test
+
+.PHONY: test-domain
+test-domain: ## Tests of what is decided: no SDK, so they compile in a minute
+	cargo test --profile local --locked -p lamplighter-domain
 
 .PHONY: test-unit
 test-unit: ## Tests within every crate; the workspace whole, so that nothing compiles twice
