@@ -128,8 +128,10 @@ impl Table {
     }
 }
 
-/// A typed value from an item.
-pub fn read<T: DeserializeOwned>(item: Item) -> Result<T, Failure> {
+/// A typed value from an item. The keys are the table's, not the value's.
+pub fn read<T: DeserializeOwned>(mut item: Item) -> Result<T, Failure> {
+    item.remove("PK");
+    item.remove("SK");
     serde_dynamo::from_item(item)
         .map_err(|error| Failure::bug(format!("a registry item does not parse: {error}")))
 }
