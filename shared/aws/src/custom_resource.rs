@@ -137,7 +137,12 @@ fn answer(
         "LogicalResourceId": request.logical_resource_id,
     });
     match outcome {
-        Ok(data) => answer["Data"] = json!(data),
+        Ok(data) => {
+            let data = json!(data);
+            if data.is_object() {
+                answer["Data"] = data;
+            }
+        }
         Err(failure) => {
             let reason = format!("{failure}. {} {}", failure.remedy, failure.operator);
             answer["Status"] = "FAILED".into();
