@@ -5,6 +5,11 @@ AWS rule restored: "Using server-side encryption with AWS KMS keys
 `kms:Decrypt`, through S3 (`kms:ViaService`) and under the context
 `aws:s3:arn`, which is the bucket where it has a bucket key, else the object.
 The emulator never asks.
+
+"Actions, resources, and condition keys for Amazon S3": a policy on PutObject can
+look at the key that the request names, as
+`s3:x-amz-server-side-encryption-aws-kms-key-id`. The emulator's policies see the
+kind of encryption only.
 """
 
 from __future__ import annotations
@@ -12,7 +17,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ministack.core import iam_evaluator
+from ministack.core import iam_actions, iam_evaluator
 from ministack.services import kms, s3
 
 from local.kms_conditions import kms_context
@@ -61,11 +66,20 @@ def _enforce(access_key: str, action: str, service: str, region: str, resource_a
         service_context=kms_context({"aws:s3:arn": context}, via_service=f"s3.{region}.amazonaws.com"))
 
 
+def _context_with_key(iam_action: str, query_params: dict | None, path: str = "",
+                      headers: dict | None = None) -> dict:
+    context = _emulator_context(iam_action, query_params, path, headers)
+    named = (headers or {}).get(KEY_HEADER)
+    return {**context, f"s3:{KEY_HEADER}": named} if named and iam_action == "s3:PutObject" else context
+
+
 def install() -> None:
     """Ask for the key after the object itself is allowed."""
     global _emulator_enforce
+    iam_actions.s3_service_context = _context_with_key
     _emulator_enforce = iam_evaluator.enforce
     iam_evaluator.enforce = _enforce
 
 
 _emulator_enforce = iam_evaluator.enforce
+_emulator_context = iam_actions.s3_service_context
