@@ -57,11 +57,11 @@ class Lamp:
         documents = [json.loads(line) for line in done.stdout.splitlines()]
         return Answer(done.returncode, documents, (done.stderr or "").strip())
 
-    def table(self, *arguments: object) -> str:
-        """What a person sees of it."""
+    def table(self, columns: int, *arguments: object) -> str:
+        """What a person sees of it, on a terminal this wide."""
         done = subprocess.run(
-            [self.binary, *map(str, arguments)],
-            cwd=ROOT, env=self._environment, text=True, check=False, stdout=subprocess.PIPE,
+            [self.binary, *map(str, arguments)], env={**self._environment, "COLUMNS": str(columns)},
+            cwd=ROOT, text=True, check=False, stdout=subprocess.PIPE,
         )
         return done.stdout.rstrip()
 

@@ -142,7 +142,7 @@ class Demo:
         report, iot = self.report, self.aws.iot
         row = next(row for row in self.rows if row["thingName"] == SHOWN)
         with report.step("One light, from both sides", f"lamp device show {SHOWN}, and AWS's own API"):
-            report.show(Text(self.lamp.table("device", "show", SHOWN)))
+            self.show_table("device", "show", SHOWN)
             record = self.lamp("device", "show", SHOWN).document
             report.check("the registry has it as ACTIVE", record.get("status"), "ACTIVE")
             thing = iot.describe_thing(thingName=SHOWN)
@@ -269,7 +269,7 @@ class Demo:
                 "every proof was looked for and is clear",
                 [all(proof) and all(line["clear"] for line in proof) for proof in proofs], [True] * len(names),
             )
-            report.show(Text(self.lamp.table("operation", "show", answer.document["operationId"])))
+            self.show_table("operation", "show", answer.document["operationId"])
             report.check("AWS has none of the things", sorted(self.aws.things() & set(names)), [])
             gone = {self.created[name]["certificateId"] for name in names}
             report.check("AWS has none of the certificates", sorted(self.aws.certificates() & gone), [])
@@ -309,6 +309,9 @@ class Demo:
             )
             report.count("left", len(left))
             report.show(picture.city_map(self.rows, set(listed)))
+
+    def show_table(self, *arguments: str) -> None:
+        self.report.show(Text(self.lamp.table(self.report.console.width, *arguments)))
 
     def refused(self, claim: str, connection: Connection) -> None:
         self.report.check(claim, connection.verdict, "refused")

@@ -64,16 +64,63 @@ where
     outcomes
 }
 
-/// Says on standard error what went wrong with which device, and gives the
+/// Says on standard error what went wrong with which devices, and gives the
 /// exit code for all.
 pub(crate) fn conclude(outcomes: &[Outcome]) -> Exit {
-    for outcome in outcomes {
-        if let Err(failure) = &outcome.result {
-            output::note(&format!("{}: {}", outcome.name, failure.text()));
-        }
+    for (reason, names) in by_reason(outcomes) {
+        let who = match names.as_slice() {
+            [name] => (*name).to_owned(),
+            [first, rest @ ..] => format!("{first} and {} more", rest.len()),
+            [] => continue,
+        };
+        output::note(&format!("{who}: {reason}"));
     }
     outcomes
         .iter()
         .map(Outcome::exit)
         .fold(Exit::Done, Exit::and)
+}
+
+/// Each reason once, with those it holds for, in the order of the first.
+fn by_reason(outcomes: &[Outcome]) -> Vec<(String, Vec<&str>)> {
+    let mut reasons: Vec<(String, Vec<&str>)> = Vec::new();
+    for outcome in outcomes {
+        let Err(failure) = &outcome.result else {
+            continue;
+        };
+        let text = failure.text();
+        match reasons.iter_mut().find(|(reason, _)| *reason == text) {
+            Some((_, names)) => names.push(&outcome.name),
+            None => reasons.push((text, vec![&outcome.name])),
+        }
+    }
+    reasons
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_alike_is_said_once() {
+        let refused = |name: &str, reason: &str| Outcome {
+            name: name.to_owned(),
+            result: Err(Failure::refused("groups", reason, "")),
+        };
+        let done = Outcome {
+            name: "d".to_owned(),
+            result: Ok((Exit::Done, Value::Null)),
+        };
+        let outcomes = [
+            refused("a", "x"),
+            done,
+            refused("b", "y"),
+            refused("c", "x"),
+        ];
+        let reasons = by_reason(&outcomes);
+        assert_eq!(reasons.len(), 2);
+        assert_eq!(reasons[0].1, ["a", "c"]);
+        assert_eq!(reasons[1].1, ["b"]);
+        assert_eq!(conclude(&outcomes), Exit::Refused);
+    }
 }

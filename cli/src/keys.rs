@@ -241,17 +241,17 @@ mod tests {
     #[test]
     fn a_key_is_its_owners_only_and_made_once() {
         let scratch = Scratch::new();
-        let request = scratch.keys().request(&thing("a:b.c")).unwrap();
+        let request = scratch.keys().request(&thing("a:b_c")).unwrap();
         assert!(
             request.starts_with("-----BEGIN CERTIFICATE REQUEST-----"),
             "{request}"
         );
-        let path = scratch.0.join("a:b.c.key.pem");
+        let path = scratch.0.join("a:b_c.key.pem");
         assert_eq!(mode(&path), 0o600);
         assert_eq!(mode(&scratch.0), 0o700);
         let key = fs::read(&path).unwrap();
         assert_eq!(
-            scratch.keys().request(&thing("a:b.c")).unwrap(),
+            scratch.keys().request(&thing("a:b_c")).unwrap(),
             request,
             "the same again"
         );

@@ -101,6 +101,7 @@ pub(crate) fn verdict(operation: &Value) -> String {
 }
 
 pub(crate) fn show(operation: &Value) {
+    let operation = &output::readable(operation);
     let fields = [
         "operationId",
         "kind",

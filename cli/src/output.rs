@@ -1,10 +1,12 @@
 //! What goes to standard output: tables for people, or JSON documents, one a
 //! line, for programs. Everything else goes to standard error.
 
-use std::io::{self, Write};
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal, Write};
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
+use lamplighter_domain::time::Moment;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
@@ -37,7 +39,23 @@ pub(crate) fn note(text: &str) {
 
 /// Writes a document as one line; its fields are in alphabetical order.
 pub(crate) fn document(document: &Value) {
-    line(&document.to_string());
+    line(&canonical(document).to_string());
+}
+
+/// The same with its fields sorted: whether the map of `serde_json` sorts them
+/// itself hangs on a feature that any other crate of a build may turn on.
+fn canonical(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let sorted: BTreeMap<_, _> = fields
+                .iter()
+                .map(|(name, value)| (name.clone(), canonical(value)))
+                .collect();
+            Value::Object(sorted.into_iter().collect())
+        }
+        Value::Array(items) => items.iter().map(canonical).collect(),
+        other => other.clone(),
+    }
 }
 
 /// What failed, as a document; `about` are fields that say what it was about.
@@ -54,6 +72,13 @@ fn framed() -> Table {
     table
         .load_style(UTF8_FULL_CONDENSED.with_rounded_corners())
         .set_content_arrangement(ContentArrangement::Dynamic);
+    // A terminal tells its width; who reads through a pipe may say one.
+    let columns = std::env::var("COLUMNS")
+        .ok()
+        .and_then(|columns| columns.parse().ok());
+    if let (false, Some(columns)) = (io::stdout().is_terminal(), columns) {
+        table.set_width(columns);
+    }
     table
 }
 
@@ -92,6 +117,25 @@ pub(crate) fn open(text: impl ToString) -> Cell {
     Cell::new(text).fg(Color::Yellow)
 }
 
+/// The same without what a person does not read: certificates whole, and
+/// moments as milliseconds since 1970.
+pub(crate) fn readable(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => fields
+            .iter()
+            .filter(|(name, _)| !name.ends_with("Pem"))
+            .map(|(name, value)| match value.as_u64() {
+                Some(millis) if name.ends_with("At") || name.ends_with("After") => {
+                    (name.clone(), Value::from(Moment(millis).rfc3339()))
+                }
+                _ => (name.clone(), readable(value)),
+            })
+            .collect(),
+        Value::Array(items) => items.iter().map(readable).collect(),
+        other => other.clone(),
+    }
+}
+
 /// A JSON value as a person writes it: no quotes, lists and pairs by commas.
 pub(crate) fn plain(value: &Value) -> String {
     match value {
@@ -125,7 +169,10 @@ mod tests {
     fn documents_are_canonical() {
         let document: Value =
             serde_json::from_str(r#"{ "b": 1, "a": {"d": [ "x" ], "c": null} }"#).unwrap();
-        assert_eq!(document.to_string(), r#"{"a":{"c":null,"d":["x"]},"b":1}"#);
+        assert_eq!(
+            canonical(&document).to_string(),
+            r#"{"a":{"c":null,"d":["x"]},"b":1}"#
+        );
     }
 
     #[test]
@@ -134,9 +181,21 @@ mod tests {
         failure.status = Some(400);
         assert_eq!(failure.exit, Exit::Refused);
         assert_eq!(
-            failure_document(&[("thingName", "x")], &failure).to_string(),
+            canonical(&failure_document(&[("thingName", "x")], &failure)).to_string(),
             r#"{"error":{"code":"Local","field":"csr","reason":"RSA of 1024 bits","remedy":"Use P-256.","status":400},"thingName":"x"}"#
         );
+    }
+
+    #[test]
+    fn people_read_dates_and_no_certificates() {
+        let read = readable(&json!({
+            "createdAt": 0, "count": 0,
+            "certificates": [{ "certificateId": "c", "certificatePem": "-----", "notAfter": 1000 }],
+        }));
+        assert_eq!(read["createdAt"], Moment(0).rfc3339());
+        assert_eq!(read["count"], 0);
+        let certificate = json!({ "certificateId": "c", "notAfter": Moment(1000).rfc3339() });
+        assert_eq!(read["certificates"], json!([certificate]));
     }
 
     #[test]

@@ -104,6 +104,7 @@ pub(super) async fn show(name: &str, api: &Api, format: Format) -> Result<Exit, 
         output::document(&device);
         return Ok(Exit::Done);
     }
+    let device = output::readable(&device);
     // First what identifies a device, then whatever else is recorded.
     let first = [
         "thingName",
@@ -121,7 +122,7 @@ pub(super) async fn show(name: &str, api: &Api, format: Format) -> Result<Exit, 
         .into_iter()
         .chain(rest)
         .filter(|name| !device[*name].is_null())
-        .map(|name| (name, output::plain(&device[name]).trim_end().to_owned()));
+        .map(|name| (name, output::plain(&device[name])));
     output::line(&output::facts(facts).to_string());
     Ok(Exit::Done)
 }
