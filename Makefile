@@ -7,7 +7,11 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-builtin-rules
 
 # One cargo profile for all local work, so that nothing is compiled twice.
-CARGO_FLAGS := --profile local --workspace --all-features --locked
+# The workspace is named whole each time: another selection would have other
+# features, and the SDKs would compile again.
+CARGO_FLAGS  := --profile local --workspace --all-features --locked
+SHELL_TESTS  := $(foreach test,deletion functions commands,--test $(test))
+SYSTEM_TESTS := $(foreach test,$(basename $(notdir $(wildcard tests/tests/*.rs))),--test $(test))
 FUNCTIONS   := $(sort $(notdir $(patsubst %/,%,$(dir $(wildcard functions/*/Cargo.toml)))))
 PYTHON      := .venv/bin/python
 
@@ -32,7 +36,7 @@ demo: build ## Create, prove and remove real street lights in a local cloud (REP
 	$(PYTHON) -m local.demo $(if $(REPORT),--report $(REPORT))
 
 .PHONY: test
-test: build test-local test-domain ## Tests of the domain and the local cloud; builds everything (test-unit and test-system stand apart for now)
+test: test-local test-unit test-system ## All tests: the local cloud, the domain and the shell, the whole system
 
 .PHONY: check
 check: check-format check-licences check-template check-python check-lints check-docs ## Everything CI checks without running it
@@ -54,13 +58,9 @@ local-down: venv ## Stop the local cloud
 
 ##@ Parts of check and test
 
-.PHONY: test-domain
-test-domain: ## Tests of what is decided: no SDK, so they compile in a minute
-	cargo test --profile local --locked -p lamplighter-domain
-
 .PHONY: test-unit
-test-unit: ## Tests within every crate; the workspace whole, so that nothing compiles twice
-	cargo test $(CARGO_FLAGS) --lib --bins
+test-unit: ## Tests of the domain, of the shell over an AWS in memory, and of lamp
+	cargo test $(CARGO_FLAGS) --lib --bins $(SHELL_TESTS)
 
 .PHONY: test-local
 test-local: build ## Tests of the local cloud itself
@@ -68,7 +68,7 @@ test-local: build ## Tests of the local cloud itself
 
 .PHONY: test-system
 test-system: build ## Whole-system tests, in a local cloud of their own
-	.ci/with-local-cloud cargo test $(CARGO_FLAGS) --test '*'
+	.ci/with-local-cloud cargo test $(CARGO_FLAGS) $(SYSTEM_TESTS)
 
 .PHONY: check-format
 check-format: ## rustfmt
@@ -126,7 +126,7 @@ deploy: venv package-$(ARCH) ## Deploy to the account of your AWS credentials (S
 smoke-aws: venv ## Whole-system tests against the deployed STACK of your AWS account
 	$(PYTHON) .ci/stack_outputs.py $(STACK) .local/aws/outputs.json
 	LAMPLIGHTER_OUTPUTS=$(CURDIR)/.local/aws/outputs.json \
-	  cargo test $(CARGO_FLAGS) --test '*'
+	  cargo test $(CARGO_FLAGS) $(SYSTEM_TESTS)
 
 ##@ Tools
 

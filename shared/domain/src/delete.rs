@@ -271,8 +271,9 @@ pub fn effects(seen: &Observation, progress: &DeleteProgress) -> Vec<Stage> {
             .map(|(id, _)| Effect::DeleteCertificate(id.clone()))
             .chain(each(&seen.groups, Effect::LeaveGroup))
             .collect(),
-        seen.thing
-            .is_some()
+        // Executions can be looked up only through the thing, so a survivor
+        // among them would vanish from every look once the thing is gone.
+        (seen.thing.is_some() && seen.executions.is_empty())
             .then_some(Effect::DeleteThing)
             .into_iter()
             .collect(),
