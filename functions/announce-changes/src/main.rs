@@ -5,17 +5,13 @@ mod handler;
 use aws_lambda_events::dynamodb::Event;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use lamplighter_aws::announce::Announcer;
-use lamplighter_aws::setup::{self, required};
-use lamplighter_aws::telemetry;
+use lamplighter_aws::{setup, telemetry};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::start();
     let sdk = setup::sdk().await;
-    let announcer = Announcer {
-        events: aws_sdk_eventbridge::Client::new(&sdk),
-        bus: required("BUS_NAME")?,
-    };
+    let announcer = Announcer::from_env(&sdk)?;
     run(service_fn(|event: LambdaEvent<Event>| {
         handler::handle(&announcer, event)
     }))

@@ -5,9 +5,8 @@ mod handler;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use lamplighter_aws::catalog::Catalogs;
 use lamplighter_aws::organisation::Organisation;
-use lamplighter_aws::setup::{self, required};
 use lamplighter_aws::table::Table;
-use lamplighter_aws::{http, telemetry};
+use lamplighter_aws::{http, setup, telemetry};
 use lamplighter_domain::names::GroupName;
 
 #[tokio::main(flavor = "current_thread")]
@@ -15,15 +14,10 @@ async fn main() -> Result<(), Error> {
     telemetry::start();
     let sdk = setup::sdk().await;
     let catalogs = Catalogs {
-        organisation: Organisation {
-            iot: aws_sdk_iot::Client::new(&sdk),
-        },
-        table: Table {
-            client: aws_sdk_dynamodb::Client::new(&sdk),
-            name: required("TABLE_NAME")?,
-        },
+        organisation: Organisation::new(&sdk),
+        table: Table::from_env(&sdk)?,
     };
-    let default_group = GroupName::parse(&required("DEFAULT_GROUP")?)?;
+    let default_group = GroupName::parse(&setup::required("DEFAULT_GROUP")?)?;
     run(service_fn(|event: LambdaEvent<http::Request>| {
         handler::handle(&catalogs, &default_group, event)
     }))

@@ -14,9 +14,7 @@ async fn main() -> Result<(), Error> {
     telemetry::start();
     let sdk = setup::sdk().await;
     let account = Account {
-        organisation: Organisation {
-            iot: aws_sdk_iot::Client::new(&sdk),
-        },
+        organisation: Organisation::new(&sdk),
     };
     let responder = Responder::default();
     run(service_fn(|event: LambdaEvent<Value>| {

@@ -3,7 +3,8 @@
 use lambda_runtime::LambdaEvent;
 use lamplighter_aws::create::{Created, Creator};
 use lamplighter_aws::failure::Reported;
-use lamplighter_aws::{http, replies, telemetry};
+use lamplighter_aws::replies::Replies;
+use lamplighter_aws::{http, telemetry};
 use lamplighter_domain::Failure;
 use lamplighter_domain::claim::{Claim, RawClaim, reply_client};
 use lamplighter_domain::request::CreateRequest;
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 /// Answers one event, whichever trigger it came by.
 pub(crate) async fn handle(
     creator: &Creator,
-    messages: &aws_sdk_iotdataplane::Client,
+    replies: &Replies,
     event: LambdaEvent<Value>,
 ) -> Result<Value, Reported> {
     let deadline = Moment(event.context.deadline);
@@ -22,7 +23,7 @@ pub(crate) async fn handle(
         return Ok(json!(over_http(creator, payload, deadline).await));
     }
     if payload.get("topicClientId").is_some() {
-        return over_mqtt(creator, messages, payload, deadline).await;
+        return over_mqtt(creator, replies, payload, deadline).await;
     }
     let (request, key) = CreateRequest::parse(payload.to_string().as_bytes(), None)?;
     let created = creator
@@ -52,7 +53,7 @@ async fn over_http(creator: &Creator, event: Value, deadline: Moment) -> http::R
 /// here; only the rest goes back to the rule.
 async fn over_mqtt(
     creator: &Creator,
-    messages: &aws_sdk_iotdataplane::Client,
+    replies: &Replies,
     event: Value,
     deadline: Moment,
 ) -> Result<Value, Reported> {
@@ -85,7 +86,7 @@ async fn over_mqtt(
     };
     answer["nonce"] = raw.nonce().into();
     if let Some(client_id) = reply_client(&raw) {
-        replies::reply(messages, client_id, accepted, &answer).await?;
+        replies.reply(client_id, accepted, &answer).await?;
     }
     Ok(Value::Null)
 }

@@ -1,5 +1,6 @@
 //! Announces what the registry's stream tells: created and deleted devices.
 
+use aws_config::SdkConfig;
 use aws_lambda_events::dynamodb::{Event, EventRecord};
 use aws_lambda_events::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
 use aws_sdk_eventbridge::primitives::DateTime;
@@ -9,7 +10,7 @@ use lamplighter_domain::announcement::{Announcement, SOURCE, announcement};
 use lamplighter_domain::operation::{Operation, OperationStatus};
 use serde::Deserialize;
 
-use crate::{failure, telemetry};
+use crate::{failure, setup, telemetry};
 
 /// `PutEvents` takes at most this many entries.
 const MOST_ENTRIES: usize = 10;
@@ -41,6 +42,14 @@ struct Before {
 }
 
 impl Announcer {
+    /// The stack's own bus.
+    pub fn from_env(sdk: &SdkConfig) -> Result<Self, Failure> {
+        Ok(Self {
+            events: aws_sdk_eventbridge::Client::new(sdk),
+            bus: setup::required("BUS_NAME")?,
+        })
+    }
+
     /// Announces one batch. The first failure ends it: Lambda delivers
     /// everything from there on again.
     pub async fn announce(&self, batch: Event) -> Result<DynamoDbEventResponse, Failure> {

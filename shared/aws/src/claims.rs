@@ -3,8 +3,7 @@
 //! Every write is conditional, so whoever lost the claim, the lease or the
 //! device to somebody else finds out before it does anything more.
 
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::builders::{PutBuilder, UpdateBuilder};
 use aws_sdk_dynamodb::types::{
     AttributeValue, Delete, Put, ReturnValue, TransactWriteItem, Update,
 };
@@ -53,16 +52,13 @@ impl Claims {
             .condition_expression("attribute_not_exists(PK) OR #status = :compensated")
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":compensated", status(OperationStatus::Compensated)?);
-        let outcome = self
-            .transact([Change::put(record)?, Change::put(put)?])
-            .await;
-        match outcome {
-            Ok(()) => Ok(Claimed::Fresh(Box::new(operation))),
-            Err(Lost::Failed(failure)) => Err(failure),
-            Err(Lost::Condition) => match self.device(name).await? {
-                Some(record) => Ok(Claimed::Taken(Box::new(record))),
-                None => self.key_was_used(plan).await,
-            },
+        let changes = vec![put_item(record)?, put_item(put)?];
+        if self.table.transact(changes).await?.is_none() {
+            return Ok(Claimed::Fresh(Box::new(operation)));
+        }
+        match self.device(name).await? {
+            Some(record) => Ok(Claimed::Taken(Box::new(record))),
+            None => self.key_was_used(plan).await,
         }
     }
 
@@ -245,18 +241,15 @@ impl Claims {
             .expression_attribute_values(":operation", table::attribute(&operation.operation_id)?)
             .expression_attribute_values(":creating", table::attribute(&DeviceStatus::Creating)?);
         let changes = [
-            Change::put(device)?,
-            Change::put(self.put(
+            put_item(device)?,
+            put_item(self.put(
                 &Key::certificate(name, &certificate.certificate_id),
                 certificate,
             )?)?,
-            Change::update(self.end(operation, OperationStatus::Done, None, now)?)?,
+            update_item(self.end(operation, OperationStatus::Done, None, now)?)?,
         ];
-        match self.transact(changes).await {
-            Ok(()) => Ok(record),
-            Err(Lost::Condition) => Err(taken_over()),
-            Err(Lost::Failed(failure)) => Err(failure),
-        }
+        self.ended(changes.into()).await?;
+        Ok(record)
     }
 
     /// Frees the name: the operation was refused, and nothing of it remains.
@@ -272,13 +265,13 @@ impl Claims {
             .condition_expression("operationId = :operation")
             .expression_attribute_values(":operation", table::attribute(&operation.operation_id)?)
             .build()
-            .map_err(malformed)?;
+            .map_err(table::incomplete)?;
         let ended = self.end(operation, OperationStatus::Compensated, Some(why), now)?;
         let changes = [
             TransactWriteItem::builder().delete(device).build(),
-            Change::update(ended)?,
+            update_item(ended)?,
         ];
-        self.ended(changes).await
+        self.ended(changes.into()).await
     }
 
     /// Makes the device visibly STUCK: an undo failed for good.
@@ -297,15 +290,15 @@ impl Claims {
             .expression_attribute_values(":stuck", table::attribute(&DeviceStatus::Stuck)?)
             .expression_attribute_values(":operation", table::attribute(&operation.operation_id)?);
         let ended = self.end(operation, OperationStatus::Stuck, Some(why), now)?;
-        self.ended([Change::update(device)?, Change::update(ended)?])
+        self.ended(vec![update_item(device)?, update_item(ended)?])
             .await
     }
 
-    async fn ended(&self, changes: [TransactWriteItem; 2]) -> Result<(), Failure> {
-        match self.transact(changes).await {
-            Ok(()) => Ok(()),
-            Err(Lost::Condition) => Err(taken_over()),
-            Err(Lost::Failed(failure)) => Err(failure),
+    /// Writes an end; whoever lost the operation meanwhile must not undo anything.
+    async fn ended(&self, changes: Vec<TransactWriteItem>) -> Result<(), Failure> {
+        match self.table.transact(changes).await? {
+            None => Ok(()),
+            Some(_) => Err(taken_over()),
         }
     }
 
@@ -316,7 +309,7 @@ impl Claims {
         to: OperationStatus,
         why: Option<&Failure>,
         now: Moment,
-    ) -> Result<aws_sdk_dynamodb::types::builders::UpdateBuilder, Failure> {
+    ) -> Result<UpdateBuilder, Failure> {
         let mut update = Update::builder()
             .table_name(&self.table.name)
             .set_key(Some(Key::operation(&operation.operation_id).item()))
@@ -336,94 +329,21 @@ impl Claims {
         Ok(update)
     }
 
-    fn put(
-        &self,
-        key: &Key,
-        value: &impl serde::Serialize,
-    ) -> Result<aws_sdk_dynamodb::types::builders::PutBuilder, Failure> {
+    fn put(&self, key: &Key, value: &impl serde::Serialize) -> Result<PutBuilder, Failure> {
         Ok(Put::builder()
             .table_name(&self.table.name)
             .set_item(Some(table::write(key, value)?)))
     }
-
-    async fn transact(
-        &self,
-        changes: impl IntoIterator<Item = TransactWriteItem>,
-    ) -> Result<(), Lost> {
-        self.table
-            .client
-            .transact_write_items()
-            .set_transact_items(Some(changes.into_iter().collect()))
-            .send()
-            .await
-            .map(drop)
-            .map_err(|error| cancelled(&error))
-    }
 }
 
-/// Why a transaction did not happen.
-enum Lost {
-    /// One of its conditions did not hold.
-    Condition,
-    /// Anything else.
-    Failed(Failure),
+fn put_item(put: PutBuilder) -> Result<TransactWriteItem, Failure> {
+    let put = put.build().map_err(table::incomplete)?;
+    Ok(TransactWriteItem::builder().put(put).build())
 }
 
-fn cancelled(
-    error: &SdkError<
-        TransactWriteItemsError,
-        aws_smithy_runtime_api::client::orchestrator::HttpResponse,
-    >,
-) -> Lost {
-    if let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) =
-        error.as_service_error()
-    {
-        let codes: Vec<_> = cancelled
-            .cancellation_reasons()
-            .iter()
-            .filter_map(|r| r.code())
-            .collect();
-        if codes.contains(&"ConditionalCheckFailed") {
-            return Lost::Condition;
-        }
-        if codes.iter().any(|c| {
-            matches!(
-                *c,
-                "TransactionConflict" | "ThrottlingError" | "ProvisionedThroughputExceeded"
-            )
-        }) {
-            return Lost::Failed(Failure::busy(
-                "another request is changing the same device",
-                1,
-            ));
-        }
-    }
-    Lost::Failed(failure::of("dynamodb:TransactWriteItems", error))
-}
-
-/// Turns builders into transaction items.
-struct Change;
-
-impl Change {
-    fn put(
-        put: aws_sdk_dynamodb::types::builders::PutBuilder,
-    ) -> Result<TransactWriteItem, Failure> {
-        Ok(TransactWriteItem::builder()
-            .put(put.build().map_err(malformed)?)
-            .build())
-    }
-
-    fn update(
-        update: aws_sdk_dynamodb::types::builders::UpdateBuilder,
-    ) -> Result<TransactWriteItem, Failure> {
-        Ok(TransactWriteItem::builder()
-            .update(update.build().map_err(malformed)?)
-            .build())
-    }
-}
-
-fn malformed(error: aws_sdk_dynamodb::error::BuildError) -> Failure {
-    Failure::bug(format!("a transaction item: {error}"))
+fn update_item(update: UpdateBuilder) -> Result<TransactWriteItem, Failure> {
+    let update = update.build().map_err(table::incomplete)?;
+    Ok(TransactWriteItem::builder().update(update).build())
 }
 
 fn taken_over() -> Failure {

@@ -8,6 +8,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
+use aws_config::SdkConfig;
 use lamplighter_domain::create::{self, CreatePlan, Mint, Step, Taken};
 use lamplighter_domain::csr::Csr;
 use lamplighter_domain::device::{CertificateRecord, Custody, DeviceRecord, Issuer};
@@ -21,6 +22,9 @@ use serde::Serialize;
 use crate::claims::{Claimed, Claims};
 use crate::clock;
 use crate::issuer::{self, Minted};
+use crate::server_ca::AMAZON_ROOT_CA_1;
+use crate::setup;
+use crate::table::Table;
 use crate::things::Things;
 use crate::vault::{self, FreshKey, Vault};
 
@@ -73,6 +77,21 @@ const PATIENCE_MILLIS: u64 = 4000;
 const POLL_MILLIS: u64 = 150;
 
 impl Creator {
+    /// What the stack gives a creation.
+    pub fn from_env(sdk: &SdkConfig) -> Result<Self, Failure> {
+        Ok(Self {
+            claims: Claims {
+                table: Table::from_env(sdk)?,
+            },
+            things: Things::new(sdk),
+            vault: Vault::from_env(sdk)?,
+            default_group: GroupName::parse(&setup::required("DEFAULT_GROUP")?)?,
+            endpoint: setup::required("IOT_ENDPOINT")?,
+            server_ca_pem: setup::optional("SERVER_CA_PEM")
+                .unwrap_or_else(|| AMAZON_ROOT_CA_1.to_owned()),
+        })
+    }
+
     /// Creates the device, or finds it created. `deadline` is when this
     /// invocation is certain to have ended; until then nobody else takes over.
     pub async fn create(

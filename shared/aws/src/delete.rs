@@ -100,12 +100,8 @@ impl Deletion {
     pub async fn from_env() -> Result<Self, Failure> {
         let sdk = setup::sdk().await;
         let s3 = setup::s3(&sdk);
-        let client = aws_sdk_dynamodb::Client::new(&sdk);
         Ok(Self {
-            table: Table {
-                client,
-                name: setup::required("TABLE_NAME")?,
-            },
+            table: Table::from_env(&sdk)?,
             iot: aws_sdk_iot::Client::new(&sdk),
             data: aws_sdk_iotdataplane::Client::new(&sdk),
             tunnels: aws_sdk_iotsecuretunneling::Client::new(&sdk),

@@ -1,6 +1,7 @@
 //! The fleet's organisation in AWS IoT: thing types, policies, groups and
 //! billing groups, observed one by one and created where they are missing.
 
+use aws_config::SdkConfig;
 use aws_sdk_iot::Client;
 use aws_sdk_iot::types::{
     AttributePayload, BillingGroupProperties, ThingGroupProperties, ThingTypeProperties,
@@ -33,6 +34,13 @@ pub struct GroupFound {
 }
 
 impl Organisation {
+    /// The organisation in the stack's account and Region.
+    pub fn new(sdk: &SdkConfig) -> Self {
+        Self {
+            iot: Client::new(sdk),
+        }
+    }
+
     /// A thing type, if there is one of the name.
     pub async fn thing_type(&self, name: &ThingTypeName) -> Result<Option<ThingTypeSeen>, Failure> {
         let answer = self

@@ -1,6 +1,6 @@
 //! Announces names: all of a request's, or none.
 
-use aws_sdk_dynamodb::types::{CancellationReason, Get, Put, TransactGetItem, TransactWriteItem};
+use aws_sdk_dynamodb::types::{Get, Put, TransactGetItem, TransactWriteItem};
 use lamplighter_domain::Failure;
 use lamplighter_domain::claim::Profile;
 use lamplighter_domain::device::Preregistration;
@@ -46,7 +46,7 @@ async fn standing(table: &Table, names: &[ThingName]) -> Result<Vec<Standing>, F
             .set_key(Some(key.item()))
             .build();
         get.map(|get| TransactGetItem::builder().get(get).build())
-            .map_err(incomplete)
+            .map_err(table::incomplete)
     };
     let mut gets = Vec::new();
     for name in names {
@@ -102,32 +102,12 @@ async fn write(
             .condition_expression("attribute_not_exists(PK) OR profile = :profile")
             .expression_attribute_values(":profile", table::attribute(&request.profile)?)
             .build()
-            .map_err(incomplete)?;
+            .map_err(table::incomplete)?;
         Ok(TransactWriteItem::builder().put(put).build())
     };
     let puts = names.iter().map(put).collect::<Result<Vec<_>, _>>()?;
-    let Err(error) = table
-        .client
-        .transact_write_items()
-        .set_transact_items(Some(puts))
-        .send()
-        .await
-    else {
-        return Ok(());
-    };
-    let Some(cancelled) = error.as_service_error().and_then(|e| match e {
-        aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError::TransactionCanceledException(e) => Some(e),
-        _ => None,
-    }) else {
-        return Err(failure::of("dynamodb:PutItem", &error));
-    };
-    let refused = |reason: &CancellationReason| reason.code() == Some("ConditionalCheckFailed");
-    match cancelled
-        .cancellation_reasons()
-        .iter()
-        .position(refused)
-        .and_then(|i| names.get(i))
-    {
+    match table.transact(puts).await?.and_then(|i| names.get(i)) {
+        None => Ok(()),
         Some(name) => Err(Failure::conflict(
             "thingNames",
             format!(
@@ -135,13 +115,5 @@ async fn write(
             ),
             "Leave the name out, or use that profile.",
         )),
-        None => Err(Failure::busy(
-            "other requests are writing the same names",
-            1,
-        )),
     }
-}
-
-fn incomplete(error: aws_sdk_dynamodb::error::BuildError) -> Failure {
-    Failure::bug(format!("a transaction is incomplete: {error}"))
 }

@@ -4,8 +4,10 @@
 
 use std::collections::HashMap;
 
+use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use lamplighter_domain::Failure;
 use lamplighter_domain::names::{
     CertificateId, OperationId, ProfileName, ThingName, ThingTypeName,
@@ -13,7 +15,7 @@ use lamplighter_domain::names::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::failure;
+use crate::{failure, setup};
 
 /// One item as `DynamoDB` has it.
 pub type Item = HashMap<String, AttributeValue>;
@@ -90,7 +92,51 @@ pub fn device_partition(name: &ThingName) -> String {
     format!("DEVICE#{name}")
 }
 
+/// Reasons to cancel a transaction that pass by themselves.
+const TRANSIENT: [&str; 4] = [
+    "None",
+    "TransactionConflict",
+    "ThrottlingError",
+    "ProvisionedThroughputExceeded",
+];
+
 impl Table {
+    /// The stack's table.
+    pub fn from_env(sdk: &SdkConfig) -> Result<Self, Failure> {
+        Ok(Self {
+            client: Client::new(sdk),
+            name: setup::required("TABLE_NAME")?,
+        })
+    }
+
+    /// Writes all or nothing. The answer is the position of the first item
+    /// whose condition did not hold, if one's did not.
+    pub async fn transact(&self, items: Vec<TransactWriteItem>) -> Result<Option<usize>, Failure> {
+        let request = self.client.transact_write_items();
+        let Err(error) = request.set_transact_items(Some(items)).send().await else {
+            return Ok(None);
+        };
+        if let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) =
+            error.as_service_error()
+        {
+            let reasons = cancelled.cancellation_reasons();
+            let codes: Vec<_> = reasons.iter().filter_map(|reason| reason.code()).collect();
+            let refused = reasons
+                .iter()
+                .position(|reason| reason.code() == Some("ConditionalCheckFailed"));
+            if refused.is_some() {
+                return Ok(refused);
+            }
+            if codes.iter().all(|code| TRANSIENT.contains(code)) {
+                return Err(Failure::busy(
+                    "another request is changing the same device",
+                    1,
+                ));
+            }
+        }
+        Err(failure::of("dynamodb:TransactWriteItems", &error))
+    }
+
     /// The item with this key, read consistently.
     pub async fn get<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, Failure> {
         let output = self
@@ -142,6 +188,11 @@ pub fn write(key: &Key, value: &impl Serialize) -> Result<Item, Failure> {
         .map_err(|error| Failure::bug(format!("a registry item does not serialise: {error}")))?;
     item.extend(key.item());
     Ok(item)
+}
+
+/// A transaction's item that lacks a part.
+pub fn incomplete(error: aws_sdk_dynamodb::error::BuildError) -> Failure {
+    Failure::bug(format!("a transaction item is incomplete: {error}"))
 }
 
 /// One value as an attribute, for expressions.

@@ -1,5 +1,6 @@
 //! AWS IoT's things, thing types, groups and attachments.
 
+use aws_config::SdkConfig;
 use aws_sdk_iot::Client;
 use aws_sdk_iot::types::{AttributePayload, ThingPrincipalType};
 use lamplighter_domain::Failure;
@@ -17,6 +18,13 @@ pub struct Things {
 }
 
 impl Things {
+    /// The registry of the stack's account and Region.
+    pub fn new(sdk: &SdkConfig) -> Self {
+        Self {
+            iot: Client::new(sdk),
+        }
+    }
+
     /// Reads, all at once, what a creation needs to be there.
     pub async fn surroundings(&self, request: &CreateRequest) -> Result<Surroundings, Failure> {
         let groups =

@@ -5,6 +5,7 @@
 //! and the public key: a sealed key put in another device's place opens for
 //! neither.
 
+use aws_config::SdkConfig;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::DataKeySpec;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::failure::{self, Cause};
+use crate::setup;
 
 /// The custody bucket, and the key that everything in it is sealed under.
 #[derive(Clone)]
@@ -74,6 +76,16 @@ pub fn make_key(thing_name: &ThingName) -> Result<FreshKey, Failure> {
 }
 
 impl Vault {
+    /// The stack's vault.
+    pub fn from_env(sdk: &SdkConfig) -> Result<Self, Failure> {
+        Ok(Self {
+            s3: setup::s3(sdk),
+            kms: aws_sdk_kms::Client::new(sdk),
+            bucket: setup::required("CUSTODY_BUCKET")?,
+            key_arn: setup::required("CUSTODY_KEY_ARN")?,
+        })
+    }
+
     /// Seals a key; the answer is what [`store`](Self::store) puts in the bucket.
     pub async fn seal(&self, thing_name: &ThingName, key: &FreshKey) -> Result<Vec<u8>, Failure> {
         let public_key = key.csr.public_key();

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem, Update};
 use lamplighter_domain::Failure;
 use lamplighter_domain::delete::{self as plan, DeleteProgress, ProofLine};
@@ -92,16 +91,19 @@ impl Deletion {
             .condition_expression("attribute_not_exists(PK)");
         let mut changes = vec![
             TransactWriteItem::builder()
-                .update(device.build().map_err(malformed)?)
+                .update(device.build().map_err(table::incomplete)?)
                 .build(),
             TransactWriteItem::builder()
-                .put(put.build().map_err(malformed)?)
+                .put(put.build().map_err(table::incomplete)?)
                 .build(),
         ];
         if let Some(creation) = fence {
             changes.push(self.fence(creation, operation.started_at)?);
         }
-        self.transact(changes).await
+        self.table
+            .transact(changes)
+            .await
+            .map(|refused| refused.is_none())
     }
 
     /// Ends a creation that nobody works on any more.
@@ -126,7 +128,7 @@ impl Deletion {
             .expression_attribute_values(":running", table::attribute(&OperationStatus::Running)?)
             .expression_attribute_values(":undoing", table::attribute(&OperationStatus::Undoing)?);
         Ok(TransactWriteItem::builder()
-            .update(update.build().map_err(malformed)?)
+            .update(update.build().map_err(table::incomplete)?)
             .build())
     }
 
@@ -231,10 +233,10 @@ impl Deletion {
             .set_item(Some(table::write(&Key::tombstone(name), &tombstone)?));
         let mut changes = vec![
             TransactWriteItem::builder()
-                .delete(record.build().map_err(malformed)?)
+                .delete(record.build().map_err(table::incomplete)?)
                 .build(),
             TransactWriteItem::builder()
-                .put(put.build().map_err(malformed)?)
+                .put(put.build().map_err(table::incomplete)?)
                 .build(),
             self.done(held, now)?,
         ];
@@ -251,11 +253,14 @@ impl Deletion {
                 .set_key(Some(key.item()));
             changes.push(
                 TransactWriteItem::builder()
-                    .delete(delete.build().map_err(malformed)?)
+                    .delete(delete.build().map_err(table::incomplete)?)
                     .build(),
             );
         }
-        self.transact(changes).await
+        self.table
+            .transact(changes)
+            .await
+            .map(|refused| refused.is_none())
     }
 
     fn done(&self, held: &Held, now: Moment) -> Result<TransactWriteItem, Failure> {
@@ -276,7 +281,7 @@ impl Deletion {
             .expression_attribute_values(":attempt", table::attribute(&held.operation.attempt)?)
             .expression_attribute_values(":running", table::attribute(&OperationStatus::Running)?);
         Ok(TransactWriteItem::builder()
-            .update(update.build().map_err(malformed)?)
+            .update(update.build().map_err(table::incomplete)?)
             .build())
     }
 
@@ -322,39 +327,7 @@ impl Deletion {
             Err(error) => Err(failure::of("dynamodb:UpdateItem", &error)),
         }
     }
-
-    /// All or nothing; false if a condition does not hold.
-    async fn transact(&self, changes: Vec<TransactWriteItem>) -> Result<bool, Failure> {
-        let request = self.table.client.transact_write_items();
-        let Err(error) = request.set_transact_items(Some(changes)).send().await else {
-            return Ok(true);
-        };
-        if let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) =
-            error.as_service_error()
-        {
-            let reasons = cancelled.cancellation_reasons();
-            let codes: Vec<_> = reasons.iter().filter_map(|reason| reason.code()).collect();
-            if codes.contains(&"ConditionalCheckFailed") {
-                return Ok(false);
-            }
-            if codes.iter().all(|code| TRANSIENT.contains(code)) {
-                return Err(Failure::busy(
-                    "another request is changing the same device",
-                    1,
-                ));
-            }
-        }
-        Err(failure::of("dynamodb:TransactWriteItems", &error))
-    }
 }
-
-/// Reasons to cancel a transaction that pass by themselves.
-const TRANSIENT: [&str; 4] = [
-    "None",
-    "TransactionConflict",
-    "ThrottlingError",
-    "ProvisionedThroughputExceeded",
-];
 
 /// A deletion as its claim writes it. No invocation holds it yet.
 pub(super) fn begun(
@@ -395,8 +368,4 @@ fn key_of(item: &Item) -> Result<Key, Failure> {
         pk: part("PK")?,
         sk: part("SK")?,
     })
-}
-
-fn malformed(error: aws_sdk_dynamodb::error::BuildError) -> Failure {
-    Failure::bug(format!("a transaction item: {error}"))
 }
