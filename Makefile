@@ -68,7 +68,13 @@ test-local: build ## Tests of the local cloud itself
 
 .PHONY: test-system
 test-system: build ## Whole-system tests, in a local cloud of their own
-	.ci/with-local-cloud cargo test $(CARGO_FLAGS) $(SYSTEM_TESTS)
+	.ci/with-local-cloud $(MAKE) --no-print-directory against-cloud
+
+# What test-system runs once the cloud is up.
+.PHONY: against-cloud
+against-cloud:
+	cargo test $(CARGO_FLAGS) $(SYSTEM_TESTS)
+	$(PYTHON) -m pytest -q tests
 
 .PHONY: check-format
 check-format: ## rustfmt
@@ -94,7 +100,7 @@ check-licences: tools ## Licences, sources and bans of dependencies; advisories 
 
 .PHONY: check-python
 check-python: tools ## ruff over the local cloud
-	$(TOOLS)/bin/ruff check local .ci
+	$(TOOLS)/bin/ruff check local tests .ci
 
 ##@ Measure and ship
 

@@ -78,14 +78,24 @@ class Connection:
 
     def echo(self, topic: str, payload: bytes) -> bytes | None:
         """Publish to a topic that is subscribed to; what comes back, if anything does."""
-        self._client.subscribe(topic, qos=1)
+        answer = self.ask(topic, payload, [topic])
+        return answer and answer[1]
+
+    def ask(self, topic: str, payload: bytes, answers: list[str]) -> tuple[str, bytes] | None:
+        """Publish, and wait for a message on one of the topics where the answer may come."""
         try:
-            if not self._granted.get(timeout=PATIENCE_SECONDS):
-                return None
+            for each in answers:
+                self._client.subscribe(each, qos=1)
+                if not self._granted.get(timeout=PATIENCE_SECONDS):
+                    return None
             self._client.publish(topic, payload, qos=1)
-            return self._received.get(timeout=PATIENCE_SECONDS)[1]
+            return self._received.get(timeout=PATIENCE_SECONDS)
         except queue.Empty:
             return None
+
+    def retain(self, topic: str, payload: bytes) -> None:
+        """Leave a retained message."""
+        self._client.publish(topic, payload, qos=1, retain=True).wait_for_publish(PATIENCE_SECONDS)
 
     def _on_connect(self, _client: object, _data: object, _flags: object, code: Any, _properties: object) -> None:
         if code.is_failure:
