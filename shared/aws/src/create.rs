@@ -341,8 +341,9 @@ impl Creator {
         failure: Failure,
     ) -> Result<Created, Failure> {
         self.claims.begin_undo(operation, &failure).await?;
+        let made = self.made(operation).await?;
         for step in plan.undo() {
-            let undone = self.undo_step(&step, plan, operation).await;
+            let undone = self.undo_step(&step, plan, &made).await;
             match undone {
                 Ok(()) => {}
                 Err(busy) if busy.kind.retryable() => return Err(busy),
@@ -360,35 +361,54 @@ impl Creator {
         self.refuse(operation, failure).await
     }
 
+    /// The certificates that the operation made, or may have made.
+    async fn made(&self, operation: &Operation) -> Result<Vec<Minted>, Failure> {
+        // Read afresh: this very invocation may have recorded the intent.
+        let recorded = self.claims.operation(&operation.operation_id).await?;
+        let Some(mint) = recorded.and_then(|operation| operation.mint) else {
+            return Ok(Vec::new());
+        };
+        let iot = &self.things.iot;
+        match &mint.certificate_id {
+            Some(id) => Ok(issuer::describe(iot, id.as_str())
+                .await?
+                .into_iter()
+                .collect()),
+            None => issuer::find_minted(iot, &mint.public_key, mint.intended_at).await,
+        }
+    }
+
+    /// Undoes one step, as far as it was this operation's doing: a thing that
+    /// somebody else has made meanwhile, and what is attached to it, stays.
     async fn undo_step(
         &self,
         step: &Step,
         plan: &CreatePlan,
-        operation: &Operation,
+        made: &[Minted],
     ) -> Result<(), Failure> {
         let name = &plan.request.thing_name;
         match step {
-            Step::Attach => self.things.detach_all(name).await,
-            Step::Mint => {
-                // Read afresh: this very invocation may have recorded the intent.
-                let mint = self
-                    .claims
-                    .operation(&operation.operation_id)
-                    .await?
-                    .and_then(|o| o.mint);
-                let Some(mint) = mint else { return Ok(()) };
-                if let Some(id) = &mint.certificate_id {
-                    return issuer::discard(&self.things.iot, id).await;
-                }
-                let found =
-                    issuer::find_minted(&self.things.iot, &mint.public_key, mint.intended_at)
+            Step::Attach => {
+                for certificate in made {
+                    self.things
+                        .detach(name, &certificate.certificate_arn)
                         .await?;
-                for certificate in found {
+                }
+                Ok(())
+            }
+            Step::Mint => {
+                for certificate in made {
                     issuer::discard(&self.things.iot, &certificate.certificate_id).await?;
                 }
                 Ok(())
             }
-            Step::CreateThing => self.things.delete(name).await,
+            Step::CreateThing => {
+                let ours: Vec<_> = made
+                    .iter()
+                    .map(|made| made.certificate_arn.as_str())
+                    .collect();
+                self.things.delete_as_planned(&plan.request, &ours).await
+            }
             Step::StoreKey => match &plan.key_object {
                 Some(object) => self.vault.purge(object).await,
                 None => Ok(()),

@@ -209,23 +209,34 @@ impl Things {
             .unwrap_or_default())
     }
 
-    /// Detaches every principal of the thing; no thing is success.
-    pub async fn detach_all(&self, thing: &ThingName) -> Result<(), Failure> {
-        for principal in self.principals(thing).await? {
-            let answer = self
-                .iot
-                .detach_thing_principal()
-                .thing_name(thing.as_str())
-                .principal(principal)
-                .send()
-                .await;
-            found("iot:DetachThingPrincipal", answer)?;
-        }
-        Ok(())
+    /// Detaches a certificate from the thing; not attached is success.
+    pub async fn detach(&self, thing: &ThingName, certificate_arn: &str) -> Result<(), Failure> {
+        let answer = self
+            .iot
+            .detach_thing_principal()
+            .thing_name(thing.as_str())
+            .principal(certificate_arn)
+            .send()
+            .await;
+        found("iot:DetachThingPrincipal", answer).map(drop)
     }
 
-    /// Deletes the thing, and its memberships with it; no thing is success.
-    pub async fn delete(&self, thing: &ThingName) -> Result<(), Failure> {
+    /// Deletes the thing, and its memberships with it, if it is what this
+    /// request creates and only certificates of ours are attached to it.
+    pub async fn delete_as_planned(
+        &self,
+        request: &CreateRequest,
+        ours: &[&str],
+    ) -> Result<(), Failure> {
+        let thing = &request.thing_name;
+        let as_planned = self
+            .thing(request)
+            .await?
+            .is_some_and(|seen| seen.as_planned);
+        let principals = self.principals(thing).await?;
+        if !as_planned || principals.iter().any(|arn| !ours.contains(&arn.as_str())) {
+            return Ok(());
+        }
         match self
             .iot
             .delete_thing()
