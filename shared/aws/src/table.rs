@@ -53,6 +53,11 @@ impl Key {
         Self::new(device_partition(name), format!("CERT#{id}"))
     }
 
+    /// `DEVICE#name / ROTATION`.
+    pub fn rotation(name: &ThingName) -> Self {
+        Self::new(device_partition(name), "ROTATION")
+    }
+
     /// `DEVICE#name / TOMBSTONE`.
     pub fn tombstone(name: &ThingName) -> Self {
         Self::new(device_partition(name), "TOMBSTONE")

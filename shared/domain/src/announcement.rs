@@ -1,4 +1,4 @@
-//! What is announced on the bus when an operation has ended as asked.
+//! What is announced on the bus when an operation has ended.
 
 use std::collections::BTreeSet;
 
@@ -31,7 +31,7 @@ pub struct Detail {
     pub thing_name: ThingName,
     /// When the operation ended.
     pub at: Moment,
-    /// The certificate that the device was created with.
+    /// The certificate that the device was created with, or has now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate_id: Option<CertificateId>,
     /// The device's thing type.
@@ -40,17 +40,23 @@ pub struct Detail {
     /// The static groups that the device was created in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub groups: Option<BTreeSet<GroupName>>,
+    /// Why a renewal came to nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
-/// What one change of an operation's row announces: nothing, unless it is the
-/// change to DONE.
+/// What one change of an operation's row announces: its end, if anybody waits
+/// to hear of it. Who asked for a creation is told by its answer that it failed.
 pub fn announcement(before: Option<OperationStatus>, after: &Operation) -> Option<Announcement> {
-    if after.status != OperationStatus::Done || before == Some(OperationStatus::Done) {
+    if before == Some(after.status) {
         return None;
     }
-    let detail_type = match after.kind {
-        OperationKind::Create => "DeviceCreated",
-        OperationKind::Delete => "DeviceDeleted",
+    let detail_type = match (after.kind, after.status) {
+        (OperationKind::Create, OperationStatus::Done) => "DeviceCreated",
+        (OperationKind::Delete, OperationStatus::Done) => "DeviceDeleted",
+        (OperationKind::Renew, OperationStatus::Done) => "CertificateRenewed",
+        (OperationKind::Renew, OperationStatus::Failed) => "CertificateRenewalFailed",
+        _ => return None,
     };
     let request = after.plan.as_ref().map(|plan| &plan.request);
     Some(Announcement {
@@ -59,12 +65,13 @@ pub fn announcement(before: Option<OperationStatus>, after: &Operation) -> Optio
             operation_id: after.operation_id.clone(),
             thing_name: after.thing_name.clone(),
             at: after.ended_at.unwrap_or(after.started_at),
-            certificate_id: after
-                .mint
-                .as_ref()
-                .and_then(|mint| mint.certificate_id.clone()),
+            certificate_id: after.certificate_id.clone().or_else(|| {
+                let mint = after.mint.as_ref()?;
+                mint.certificate_id.clone()
+            }),
             thing_type: request.and_then(|request| request.thing_type.clone()),
             groups: request.map(|request| request.groups.clone()),
+            reason: after.failure.as_ref().map(|failure| failure.reason.clone()),
         },
     })
 }
@@ -109,13 +116,21 @@ mod tests {
     }
 
     #[test]
-    fn only_the_change_to_done_is_announced() {
-        use OperationKind::{Create, Delete};
+    fn only_the_change_to_an_end_is_announced() {
+        use OperationKind::{Create, Delete, Renew};
         use OperationStatus::{Compensated, Done, Failed, Running, Stuck, Undoing};
         check(Some(Running), Done, Create, Some("DeviceCreated"));
         check(Some(Running), Done, Delete, Some("DeviceDeleted"));
         check(None, Done, Delete, Some("DeviceDeleted"));
         check(Some(Done), Done, Create, None);
+        check(Some(Running), Done, Renew, Some("CertificateRenewed"));
+        check(
+            Some(Running),
+            Failed,
+            Renew,
+            Some("CertificateRenewalFailed"),
+        );
+        check(Some(Failed), Failed, Renew, None);
         for status in [Running, Undoing, Compensated, Failed, Stuck] {
             check(Some(Running), status, Create, None);
         }

@@ -152,6 +152,7 @@ impl CreatePlan {
             attempt: 1,
             plan: Some(self.clone()),
             mint: None,
+            certificate_id: None,
             deletion: None,
             proof: Vec::new(),
             failure: None,

@@ -1,11 +1,11 @@
-//! Operations: one create or delete each, idempotent by its id.
+//! Operations: one create, delete or renewal each, idempotent by its id.
 
 use serde::{Deserialize, Serialize};
 
 use crate::create::CreatePlan;
 use crate::delete::{DeleteProgress, ProofLine};
 use crate::failure::Failure;
-use crate::names::{OperationId, ThingName};
+use crate::names::{CertificateId, OperationId, ThingName};
 use crate::time::Moment;
 
 /// What kind of work an operation is.
@@ -16,6 +16,8 @@ pub enum OperationKind {
     Create,
     /// A deletion.
     Delete,
+    /// A renewal: one rotation of a device's certificate.
+    Renew,
 }
 
 /// Where an operation stands.
@@ -42,7 +44,7 @@ pub enum OperationStatus {
 pub struct Operation {
     /// Its id.
     pub operation_id: OperationId,
-    /// Create or delete.
+    /// What kind of work.
     pub kind: OperationKind,
     /// The device.
     pub thing_name: ThingName,
@@ -63,6 +65,9 @@ pub struct Operation {
     /// How far a creation's minting has come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mint: Option<crate::create::Mint>,
+    /// The certificate that a renewal has given the device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_id: Option<CertificateId>,
     /// What a deletion has found and counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion: Option<DeleteProgress>,

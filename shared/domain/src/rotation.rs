@@ -94,6 +94,9 @@ pub struct Rotation {
     pub phase: Phase,
     /// The certificate that the device has last proved.
     pub old: CertificateId,
+    /// How many rotations have tried to replace that certificate before.
+    #[serde(default)]
+    pub tries: u32,
     /// What issues the new one.
     pub issuer: Issuer,
     /// How long its parts may take.
@@ -245,7 +248,30 @@ impl Phase {
     }
 }
 
+/// How long a certificate whose rotation came to nothing is left in peace.
+const REST_MILLIS: u64 = 24 * 60 * 60 * 1000;
+
 impl Rotation {
+    /// The id of the rotation that a due certificate is to have now: whoever
+    /// starts it, and however often, starts the same one. Nothing while one is
+    /// under way, or has just come to nothing.
+    pub fn due_id(
+        thing_name: &ThingName,
+        old: &CertificateId,
+        earlier: Option<&Self>,
+        now: Moment,
+    ) -> Option<OperationId> {
+        if let Some(earlier) = earlier.filter(|earlier| earlier.old == *old) {
+            let rested = earlier.ended_at?.plus_millis(REST_MILLIS) <= now;
+            rested.then_some(())?;
+        }
+        Some(OperationId::of_rotation(
+            thing_name,
+            old,
+            tries(old, earlier),
+        ))
+    }
+
     /// A rotation that begins now. `earlier` is what stands in the device's
     /// row: one at a time.
     ///
@@ -275,6 +301,7 @@ impl Rotation {
             rotation_id,
             thing_name,
             phase: Phase::Requested,
+            tries: tries(&old, earlier),
             old,
             issuer,
             windows,
@@ -311,6 +338,7 @@ impl Rotation {
         }
         self.lease_until = until;
         self.attempt += 1;
+        self.task_token = None;
         Ok(self.settle(now))
     }
 
@@ -469,4 +497,10 @@ impl Rotation {
         self.enter(phase);
         self.ended_at = Some(now);
     }
+}
+
+fn tries(old: &CertificateId, earlier: Option<&Rotation>) -> u32 {
+    earlier
+        .filter(|earlier| earlier.old == *old)
+        .map_or(0, |earlier| earlier.tries + 1)
 }

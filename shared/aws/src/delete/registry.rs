@@ -347,6 +347,7 @@ pub(super) fn begun(
         attempt: 0,
         plan: None,
         mint: None,
+        certificate_id: None,
         deletion: Some(inherited),
         proof: Vec::new(),
         failure: None,

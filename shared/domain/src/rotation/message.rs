@@ -41,7 +41,7 @@ pub fn topic(thing: &ThingName, word: Word) -> String {
 
 /// What a rule hands over: the device's message, and what AWS knows of who
 /// sent it. The rule names each field, so that nothing in the payload can pose
-/// as one of the last three.
+/// as one of the last four.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RawMessage {
@@ -50,6 +50,7 @@ pub struct RawMessage {
     client_id: String,
     principal: String,
     topic_thing: String,
+    topic_word: String,
 }
 
 /// Who sent a message, as AWS vouches for it.
@@ -125,13 +126,17 @@ impl RawMessage {
         })
     }
 
-    /// The message as a signing request, or as a proof if it has none.
+    /// The message, by the topic's last segment.
     pub fn message(&self) -> Result<Message, Failure> {
         let rotation_id = self.rotation_id()?;
-        Ok(match &self.csr {
-            Some(pem) => Message::Request(rotation_id, Csr::parse(pem)?),
-            None => Message::Proof(rotation_id),
-        })
+        match self.topic_word.as_str() {
+            "request" => {
+                let pem = self.csr.as_deref().unwrap_or_default();
+                Ok(Message::Request(rotation_id, Csr::parse(pem)?))
+            }
+            "proof" => Ok(Message::Proof(rotation_id)),
+            other => Err(Failure::bug(format!("a rule brought the word {other:?}"))),
+        }
     }
 }
 

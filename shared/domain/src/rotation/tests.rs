@@ -214,10 +214,27 @@ fn one_rotation_at_a_time_and_one_invocation_at_a_time() {
 }
 
 #[test]
+fn a_certificate_whose_rotation_came_to_nothing_rests_a_day() {
+    let thing = ThingName::parse("milan-0001").unwrap();
+    let due = |earlier: Option<&Rotation>, now| Rotation::due_id(&thing, &id(OLD), earlier, now);
+    let first = due(None, Moment(0)).unwrap();
+    assert_eq!(due(None, Moment(9)), Some(first.clone()), "always the same");
+    let mut ended = in_phase(Phase::RolledBack);
+    assert_eq!(due(Some(&ended), Moment(9)), None, "one is under way");
+    ended.ended_at = Some(Moment(5));
+    assert_eq!(due(Some(&ended), Moment(REST_MILLIS)), None);
+    let second = due(Some(&ended), Moment(REST_MILLIS + 5)).unwrap();
+    assert_ne!(first, second);
+    ended.old = id(FOREIGN);
+    assert_eq!(due(Some(&ended), Moment(6)), Some(first), "another certificate");
+}
+
+#[test]
 fn a_device_speaks_only_of_itself() {
     let raw = |client: &str, topic: &str, principal: &str| -> RawMessage {
         serde_json::from_value(serde_json::json!({
             "rotationId": op(1), "clientId": client, "topicThing": topic, "principal": principal,
+            "topicWord": "proof",
         }))
         .unwrap()
     };

@@ -1,0 +1,58 @@
+//! From the four triggers to the rotation, and back.
+
+use lambda_runtime::LambdaEvent;
+use lamplighter_aws::failure::Reported;
+use lamplighter_aws::renewal::Renewals;
+use lamplighter_aws::{http, telemetry};
+use lamplighter_domain::Failure;
+use lamplighter_domain::names::ThingName;
+use lamplighter_domain::time::Moment;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+/// Answers one event, whichever trigger it came by.
+pub(crate) async fn handle(
+    renewals: &Renewals,
+    event: LambdaEvent<Value>,
+) -> Result<Value, Reported> {
+    let deadline = Moment(event.context.deadline);
+    let payload = event.payload;
+    if http::is_request(&payload) {
+        return Ok(json!(over_http(renewals, payload).await));
+    }
+    let answer = async {
+        if payload.get("eventType").is_some() {
+            renewals.presence(&read(payload)?).await?;
+            return Ok(Value::Null);
+        }
+        if payload.get("topicThing").is_some() {
+            renewals.hear(&read(payload)?).await?;
+            return Ok(Value::Null);
+        }
+        Ok(json!(renewals.step(&read(payload)?, deadline).await?))
+    };
+    Ok(answer.await.inspect_err(telemetry::failed)?)
+}
+
+async fn over_http(renewals: &Renewals, event: Value) -> http::Response {
+    let started = async {
+        let request = http::request(event)?;
+        let name = ThingName::parse(http::path(&request, "thingName"))?;
+        let key = http::idempotency_key(&request)?;
+        renewals.request(&name, key.as_deref()).await
+    };
+    match started.await {
+        Ok(started) => http::answer(202, &started),
+        Err(failure) => http::problem(&failure, None),
+    }
+}
+
+fn read<T: DeserializeOwned>(event: Value) -> Result<T, Failure> {
+    serde_json::from_value(event).map_err(|error| {
+        Failure::invalid(
+            "event",
+            format!("the event is none of a rotation: {error}"),
+            "Send what the rules and the workflow of the template send.",
+        )
+    })
+}

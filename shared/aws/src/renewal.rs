@@ -1,0 +1,203 @@
+//! Renewal: carries a rotation on, as far as it can go without the device.
+//!
+//! The workflow calls [`step`](Renewals::step) and waits as long as it is
+//! told; what a device sends comes by [`hear`](Renewals::hear) and wakes the
+//! workflow. Both change the one row by compare-and-swap, through the domain's
+//! transitions, so either may come twice, late or beside the other
+//! (invariant 6).
+
+mod device;
+mod effects;
+mod rows;
+mod start;
+
+use aws_config::SdkConfig;
+use lamplighter_domain::names::{OperationId, ThingName};
+use lamplighter_domain::rotation::{Next, Phase, Windows};
+use lamplighter_domain::time::Moment;
+use lamplighter_domain::{Failure, Kind};
+use serde::{Deserialize, Serialize};
+
+use crate::failure::{self, Cause};
+use crate::table::Table;
+use crate::things::Things;
+use crate::{clock, setup};
+
+pub use device::Presence;
+pub use start::Started;
+
+/// The clients and settings that a renewal works with.
+pub struct Renewals {
+    /// The registry.
+    pub table: Table,
+    /// Things and certificates.
+    pub things: Things,
+    /// Where devices are told.
+    pub data: aws_sdk_iotdataplane::Client,
+    /// Workflows.
+    pub sfn: aws_sdk_sfn::Client,
+    /// The workflow that waits for the device.
+    pub workflow_arn: String,
+    /// How long a rotation's parts may take.
+    pub windows: Windows,
+    /// What precedes a certificate's id in its ARN.
+    pub certificate_arn_prefix: String,
+}
+
+/// What the workflow asks.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    /// The rotation.
+    pub rotation_id: OperationId,
+    /// The device.
+    pub thing_name: ThingName,
+    /// Set when the workflow is about to wait: what wakes it.
+    #[serde(default)]
+    pub task_token: Option<String>,
+}
+
+/// What the workflow is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "status", rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Answer {
+    /// Wait for the device, so many seconds at most, then call again.
+    AwaitDevice {
+        /// At least 1.
+        seconds: u64,
+    },
+    /// Call again after so many seconds.
+    Sleep {
+        /// At least 1.
+        seconds: u64,
+    },
+    /// The rotation has ended.
+    Ended {
+        /// How.
+        phase: Phase,
+    },
+}
+
+impl Renewals {
+    /// What the stack gives a renewal.
+    pub fn from_env(sdk: &SdkConfig) -> Result<Self, Failure> {
+        Ok(Self {
+            table: Table::from_env(sdk)?,
+            things: Things::new(sdk),
+            data: aws_sdk_iotdataplane::Client::new(sdk),
+            sfn: aws_sdk_sfn::Client::new(sdk),
+            workflow_arn: setup::required("ROTATE_WORKFLOW_ARN")?,
+            windows: Windows {
+                request_millis: seconds_from_env("REQUEST_WINDOW_SECONDS")?,
+                proof_millis: seconds_from_env("PROOF_WINDOW_SECONDS")?,
+                grace_millis: seconds_from_env("GRACE_SECONDS")?,
+            },
+            certificate_arn_prefix: setup::required("CERTIFICATE_ARN_PREFIX")?,
+        })
+    }
+
+    /// One call by the workflow: works until it is the device's turn, or AWS's,
+    /// or the end. `deadline` is when this invocation is certain to have ended.
+    pub async fn step(&self, step: &Step, deadline: Moment) -> Result<Answer, Failure> {
+        if let Some(token) = &step.task_token {
+            return self.wait(step, token).await;
+        }
+        match self.begin(&step.thing_name, &step.rotation_id).await {
+            Ok(rotation) if rotation.phase.ended() => {
+                return Ok(Answer::Ended {
+                    phase: rotation.phase,
+                });
+            }
+            Ok(_) => {}
+            // The device went, or another rotation came first.
+            Err(gone) if matches!(gone.kind, Kind::NotFound | Kind::Conflict) => {
+                crate::telemetry::failed(&gone);
+                return Ok(Answer::Ended {
+                    phase: Phase::Fenced,
+                });
+            }
+            Err(failure) => return Err(failure),
+        }
+        let mut rotation = self
+            .change(step, |row| row.lease(clock::now(), deadline))
+            .await?;
+        loop {
+            let now = clock::now();
+            match rotation.next() {
+                Next::Do(work) => match self.perform(&rotation, &work).await {
+                    Ok(made) => rotation = self.finish(step, &work, made).await?,
+                    Err(failure) => {
+                        self.change(step, |row| Ok(row.release())).await?;
+                        return Err(failure);
+                    }
+                },
+                next => {
+                    self.change(step, |row| Ok(row.release())).await?;
+                    return Ok(answer(&next, rotation.phase, now));
+                }
+            }
+        }
+    }
+
+    /// The workflow is about to wait. Should something have come meanwhile, it
+    /// is woken at once: a message that comes before the wait is not lost.
+    async fn wait(&self, step: &Step, token: &str) -> Result<Answer, Failure> {
+        let row = self
+            .change(step, |mut row| {
+                row.task_token = Some(token.to_owned());
+                Ok(row)
+            })
+            .await?;
+        let next = row.clone().settle(clock::now()).next();
+        if !matches!(next, Next::AwaitDevice(_)) {
+            self.wake(token).await?;
+        }
+        Ok(answer(&next, row.phase, clock::now()))
+    }
+
+    /// Ends the workflow's wait. A token that waits no more is none of ours any
+    /// more either.
+    async fn wake(&self, token: &str) -> Result<(), Failure> {
+        let answer = self
+            .sfn
+            .send_task_success()
+            .task_token(token)
+            .output("{}")
+            .send()
+            .await;
+        match answer {
+            Ok(_) => Ok(()),
+            Err(error)
+                if error.as_service_error().is_some_and(|e| {
+                    e.is_task_timed_out() || e.is_task_does_not_exist() || e.is_invalid_token()
+                }) =>
+            {
+                Ok(())
+            }
+            Err(error) if failure::cause(&error) == Cause::NotFound => Ok(()),
+            Err(error) => Err(failure::of("states:SendTaskSuccess", &error)),
+        }
+    }
+}
+
+fn answer(next: &Next, phase: Phase, now: Moment) -> Answer {
+    let seconds = |until: &Moment| now.until(*until).div_ceil(1000).max(1);
+    match next {
+        Next::AwaitDevice(until) => Answer::AwaitDevice {
+            seconds: seconds(until),
+        },
+        Next::Sleep(until) => Answer::Sleep {
+            seconds: seconds(until),
+        },
+        Next::Do(_) => Answer::Sleep { seconds: 1 },
+        Next::Ended => Answer::Ended { phase },
+    }
+}
+
+fn seconds_from_env(name: &str) -> Result<u64, Failure> {
+    let text = setup::required(name)?;
+    let seconds: u64 = text
+        .parse()
+        .map_err(|_| Failure::bug(format!("{name} is {text:?}, which is no number of seconds")))?;
+    Ok(seconds * 1000)
+}

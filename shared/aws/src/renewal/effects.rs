@@ -1,0 +1,147 @@
+//! A rotation's work, call by call, and what is recorded after it.
+
+use aws_sdk_dynamodb::types::TransactWriteItem;
+use lamplighter_domain::device::{CertificateRecord, Custody};
+use lamplighter_domain::names::CertificateId;
+use lamplighter_domain::rotation::{Effect, New, Phase, Rotation, Work};
+use lamplighter_domain::{Failure, Kind};
+
+use super::{Renewals, Step};
+use crate::issuer::{self, Minted};
+use crate::{certificates, clock};
+
+/// What a work has brought forth.
+pub(super) enum Made {
+    Nothing,
+    Prepared(New),
+    Certificate(Box<CertificateRecord>),
+}
+
+impl Renewals {
+    /// Carries a work's effects out, in order. The effects of a work that was
+    /// broken off are carried out again.
+    pub(super) async fn perform(&self, rotation: &Rotation, work: &Work) -> Result<Made, Failure> {
+        let mut made = Made::Nothing;
+        for effect in work.effects() {
+            self.effect(rotation, work, *effect, &mut made).await?;
+        }
+        Ok(made)
+    }
+
+    async fn effect(
+        &self,
+        rotation: &Rotation,
+        work: &Work,
+        effect: Effect,
+        made: &mut Made,
+    ) -> Result<(), Failure> {
+        let name = &rotation.thing_name;
+        let iot = &self.things.iot;
+        let new = || {
+            rotation
+                .new_id()
+                .ok_or_else(|| Failure::bug(format!("{:?} without a new certificate", work)))
+        };
+        match effect {
+            Effect::Publish(word) => self.tell(rotation, word).await,
+            Effect::Prepare => {
+                let Work::Prepare(csr) = work else {
+                    return Err(Failure::bug("preparing without a signing request"));
+                };
+                let mint = self.issuers.prepare(rotation.issuer, name, csr).await?;
+                *made = Made::Prepared(New {
+                    csr: csr.clone(),
+                    mint,
+                });
+                Ok(())
+            }
+            Effect::Mint => {
+                let Work::Issue(new) = work else {
+                    return Err(Failure::bug("minting without a signing request"));
+                };
+                let minted = self.issuers.issue(rotation.issuer, &new.mint, &new.csr).await?;
+                *made = Made::Certificate(Box::new(record(rotation, new, &minted)));
+                Ok(())
+            }
+            Effect::AttachNew => match made {
+                Made::Certificate(certificate) => {
+                    self.things
+                        .attach(name, &self.arn(&certificate.certificate_id))
+                        .await
+                }
+                _ => Err(Failure::bug("attaching before minting")),
+            },
+            Effect::DetachNew => self.things.detach(name, &self.arn(new()?)).await,
+            Effect::DeactivateNew => certificates::deactivate(iot, new()?).await,
+            Effect::DeleteNew => certificates::delete(iot, new()?).await,
+            Effect::DetachOld => self.things.detach(name, &self.arn(&rotation.old)).await,
+            Effect::DeactivateOld => certificates::deactivate(iot, &rotation.old).await,
+            Effect::DeleteOld => certificates::delete(iot, &rotation.old).await,
+        }
+    }
+
+    /// Records that a work is done, and decides what follows.
+    pub(super) async fn finish(
+        &self,
+        step: &Step,
+        work: &Work,
+        made: Made,
+    ) -> Result<Rotation, Failure> {
+        let now = clock::now();
+        let name = &step.thing_name;
+        let proved = match work {
+            Work::Retire => self.proved(step).await?,
+            _ => None,
+        };
+        let to = |row: Rotation| {
+            Ok(match (work, &made) {
+                (Work::Tell(_), _) => row.told(),
+                (Work::Prepare(_), Made::Prepared(new)) => row.prepared(new.clone()),
+                (Work::Issue(_), Made::Certificate(certificate)) => {
+                    row.issued(certificate.certificate_id.clone(), now)
+                }
+                (Work::Withdraw(_), _) => row.withdrawn(now),
+                (Work::Retire, _) => row.retired(now),
+                (Work::Remove, _) => row.removed(now),
+                _ => return Err(Failure::bug(format!("{work:?} brought nothing forth"))),
+            }
+            .settle(now))
+        };
+        let others = |row: &Rotation| -> Result<Vec<TransactWriteItem>, Failure> {
+            Ok(match (work, &made) {
+                (Work::Issue(_), Made::Certificate(certificate)) => {
+                    vec![self.put_certificate(name, certificate)?]
+                }
+                (Work::Withdraw(gone), _) => match &gone.mint.certificate_id {
+                    Some(id) => vec![self.delete_certificate_row(name, id)?],
+                    None => Vec::new(),
+                },
+                (Work::Retire, _) => {
+                    let new = proved
+                        .as_ref()
+                        .ok_or_else(|| Failure::bug("a proved certificate without a record"))?;
+                    vec![self.switch(name, &row.old, new)?]
+                }
+                (Work::Remove, _) => vec![self.delete_certificate_row(name, &row.old)?],
+                _ => Vec::new(),
+            })
+        };
+        self.change_with(step, to, others).await
+    }
+
+    /// The record of the certificate that the device has proved.
+    async fn proved(&self, step: &Step) -> Result<Option<CertificateRecord>, Failure> {
+        let row = self.rotation(&step.thing_name).await?;
+        let Some(row) = row.filter(|row| row.phase == Phase::Retiring) else {
+            return Ok(None);
+        };
+        match row.new_id() {
+            Some(id) => self.certificate(&step.thing_name, id).await,
+            None => Ok(None),
+        }
+    }
+
+    pub(super) fn arn(&self, id: &CertificateId) -> String {
+        format!("{}{id}", self.certificate_arn_prefix)
+    }
+}

@@ -1,0 +1,309 @@
+//! A rotation's rows: one of its own, the certificates, and the operation.
+
+use aws_sdk_dynamodb::types::{ConditionCheck, Delete, Put, TransactWriteItem, Update};
+use lamplighter_domain::device::{CertificateRecord, DeviceRecord, DeviceStatus};
+use lamplighter_domain::names::{CertificateId, OperationId, ThingName};
+use lamplighter_domain::operation::{KEPT_MILLIS, Operation, OperationKind, OperationStatus};
+use lamplighter_domain::rotation::{Phase, Rotation};
+use lamplighter_domain::time::Moment;
+use lamplighter_domain::{Failure, Kind};
+
+use super::{Renewals, Step};
+use crate::clock;
+use crate::table::{self, Key};
+
+/// How often a change is tried while others change the same row.
+const ATTEMPTS: u32 = 12;
+
+impl Renewals {
+    pub(super) async fn rotation(&self, name: &ThingName) -> Result<Option<Rotation>, Failure> {
+        self.table.get(&Key::rotation(name)).await
+    }
+
+    pub(super) async fn device(&self, name: &ThingName) -> Result<Option<DeviceRecord>, Failure> {
+        self.table.get(&Key::device(name)).await
+    }
+
+    pub(super) async fn certificate(
+        &self,
+        name: &ThingName,
+        id: &CertificateId,
+    ) -> Result<Option<CertificateRecord>, Failure> {
+        self.table.get(&Key::certificate(name, id)).await
+    }
+
+    /// The rotation of this id; begun, if it is not there yet.
+    ///
+    /// # Errors
+    /// `NotFound` without such a device, `Conflict` if it is not ACTIVE or the
+    /// rotation belongs to the past, `Busy` while another is under way.
+    pub(super) async fn begin(
+        &self,
+        name: &ThingName,
+        id: &OperationId,
+    ) -> Result<Rotation, Failure> {
+        let (earlier, device) = tokio::try_join!(self.rotation(name), self.device(name))?;
+        if let Some(rotation) = earlier.as_ref().filter(|row| row.rotation_id == *id) {
+            return Ok(rotation.clone());
+        }
+        let old = renewable(name, device.as_ref())?;
+        let certificate = self.certificate(name, &old).await?.ok_or_else(|| {
+            Failure::bug(format!("{name} has no record of its certificate {old}"))
+        })?;
+        let now = clock::now();
+        let rotation = Rotation::start(
+            id.clone(),
+            name.clone(),
+            old.clone(),
+            certificate.issuer,
+            self.windows,
+            earlier.as_ref(),
+            now,
+        )?;
+        let still = ConditionCheck::builder()
+            .table_name(&self.table.name)
+            .set_key(Some(Key::device(name).item()))
+            .condition_expression("#status = :active AND certificateId = :old")
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":active", table::attribute(&DeviceStatus::Active)?)
+            .expression_attribute_values(":old", table::attribute(&old)?);
+        let operation = Put::builder()
+            .table_name(&self.table.name)
+            .set_item(Some(table::write(
+                &Key::operation(id),
+                &operation(&rotation, now),
+            )?))
+            .condition_expression("attribute_not_exists(PK)");
+        let changes = vec![
+            self.row(earlier.as_ref(), &rotation)?,
+            TransactWriteItem::builder()
+                .condition_check(still.build().map_err(table::incomplete)?)
+                .build(),
+            TransactWriteItem::builder()
+                .put(operation.build().map_err(table::incomplete)?)
+                .build(),
+        ];
+        match self.table.transact(changes).await? {
+            None => Ok(rotation),
+            Some(2) => Err(Failure::conflict(
+                "rotationId",
+                format!("the rotation {id} has been before"),
+                "Start another one.",
+            )),
+            Some(_) => Err(Failure::busy(
+                "the device is changing at this moment",
+                1,
+            )),
+        }
+    }
+
+    /// Changes the rotation's row alone.
+    pub(super) async fn change(
+        &self,
+        step: &Step,
+        to: impl Fn(Rotation) -> Result<Rotation, Failure>,
+    ) -> Result<Rotation, Failure> {
+        self.change_with(step, to, |_| Ok(Vec::new())).await
+    }
+
+    /// Changes the rotation's row and others with it, all or nothing. If the
+    /// row has changed since it was read, it is read and changed again.
+    pub(super) async fn change_with(
+        &self,
+        step: &Step,
+        to: impl Fn(Rotation) -> Result<Rotation, Failure>,
+        others: impl Fn(&Rotation) -> Result<Vec<TransactWriteItem>, Failure>,
+    ) -> Result<Rotation, Failure> {
+        for _ in 0..ATTEMPTS {
+            let before = self
+                .rotation(&step.thing_name)
+                .await?
+                .filter(|row| row.rotation_id == step.rotation_id)
+                .ok_or_else(|| over(&step.rotation_id))?;
+            let after = to(before.clone())?;
+            if let Some(written) = self.write(&before, after, &others).await? {
+                return Ok(written);
+            }
+        }
+        Err(Failure::busy("the rotation is changing at this moment", 1))
+    }
+
+    /// Writes a row in place of the one that was read; nothing if that has
+    /// changed meanwhile. An end ends the operation too.
+    pub(super) async fn write(
+        &self,
+        before: &Rotation,
+        mut after: Rotation,
+        others: impl Fn(&Rotation) -> Result<Vec<TransactWriteItem>, Failure>,
+    ) -> Result<Option<Rotation>, Failure> {
+        after.version = before.version + 1;
+        let mut changes = vec![self.row(Some(before), &after)?];
+        changes.extend(others(&after)?);
+        if after.phase.ended() && !before.phase.ended() {
+            changes.push(self.ended(&after)?);
+        }
+        match self.table.transact(changes).await? {
+            None => Ok(Some(after)),
+            Some(0) => Ok(None),
+            Some(_) => Err(over(&before.rotation_id)),
+        }
+    }
+
+    /// The row, on the condition that what was read still stands.
+    fn row(&self, before: Option<&Rotation>, after: &Rotation) -> Result<TransactWriteItem, Failure> {
+        let put = Put::builder()
+            .table_name(&self.table.name)
+            .set_item(Some(table::write(&Key::rotation(&after.thing_name), after)?));
+        let put = match before {
+            None => put.condition_expression("attribute_not_exists(PK)"),
+            Some(before) => put
+                .condition_expression("version = :seen AND rotationId = :id")
+                .expression_attribute_values(":seen", table::attribute(&before.version)?)
+                .expression_attribute_values(":id", table::attribute(&before.rotation_id)?),
+        };
+        Ok(TransactWriteItem::builder()
+            .put(put.build().map_err(table::incomplete)?)
+            .build())
+    }
+
+    /// The operation's end.
+    fn ended(&self, rotation: &Rotation) -> Result<TransactWriteItem, Failure> {
+        let (status, failure) = match rotation.phase {
+            Phase::Done => (OperationStatus::Done, None),
+            _ => (OperationStatus::Failed, Some(not_renewed(rotation))),
+        };
+        let mut update = Update::builder()
+            .table_name(&self.table.name)
+            .set_key(Some(Key::operation(&rotation.rotation_id).item()))
+            .condition_expression("#status = :running")
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":running", table::attribute(&OperationStatus::Running)?)
+            .expression_attribute_values(":to", table::attribute(&status)?)
+            .expression_attribute_values(":now", table::attribute(&rotation.ended_at)?);
+        update = match failure {
+            None => update
+                .update_expression("SET #status = :to, endedAt = :now, certificateId = :new")
+                .expression_attribute_values(":new", table::attribute(&rotation.new_id())?),
+            Some(why) => update
+                .update_expression("SET #status = :to, endedAt = :now, failure = :why")
+                .expression_attribute_values(":why", table::attribute(&why)?),
+        };
+        Ok(TransactWriteItem::builder()
+            .update(update.build().map_err(table::incomplete)?)
+            .build())
+    }
+
+    /// A certificate's row, written.
+    pub(super) fn put_certificate(
+        &self,
+        name: &ThingName,
+        certificate: &CertificateRecord,
+    ) -> Result<TransactWriteItem, Failure> {
+        let key = Key::certificate(name, &certificate.certificate_id);
+        let put = Put::builder()
+            .table_name(&self.table.name)
+            .set_item(Some(table::write(&key, certificate)?));
+        Ok(TransactWriteItem::builder()
+            .put(put.build().map_err(table::incomplete)?)
+            .build())
+    }
+
+    /// A certificate's row, removed.
+    pub(super) fn delete_certificate_row(
+        &self,
+        name: &ThingName,
+        id: &CertificateId,
+    ) -> Result<TransactWriteItem, Failure> {
+        let delete = Delete::builder()
+            .table_name(&self.table.name)
+            .set_key(Some(Key::certificate(name, id).item()));
+        Ok(TransactWriteItem::builder()
+            .delete(delete.build().map_err(table::incomplete)?)
+            .build())
+    }
+
+    /// The device's certificate is the new one from here on.
+    pub(super) fn switch(
+        &self,
+        name: &ThingName,
+        from: &CertificateId,
+        to: &CertificateRecord,
+    ) -> Result<TransactWriteItem, Failure> {
+        let update = Update::builder()
+            .table_name(&self.table.name)
+            .set_key(Some(Key::device(name).item()))
+            .update_expression("SET certificateId = :new, custody = :custody")
+            .condition_expression("certificateId IN (:old, :new)")
+            .expression_attribute_values(":new", table::attribute(&to.certificate_id)?)
+            .expression_attribute_values(":custody", table::attribute(&to.custody)?)
+            .expression_attribute_values(":old", table::attribute(from)?);
+        Ok(TransactWriteItem::builder()
+            .update(update.build().map_err(table::incomplete)?)
+            .build())
+    }
+}
+
+/// The certificate that a renewal would replace.
+fn renewable(name: &ThingName, device: Option<&DeviceRecord>) -> Result<CertificateId, Failure> {
+    let device = device.ok_or_else(|| {
+        Failure::not_found(
+            "thingName",
+            format!("there is no device {name}"),
+            "Check the name.",
+        )
+    })?;
+    if device.status != DeviceStatus::Active {
+        return Err(Failure::conflict(
+            "thingName",
+            format!("the device {name} is {}", device.status.name()),
+            "Only an ACTIVE device's certificate is renewed.",
+        ));
+    }
+    device
+        .certificate_id
+        .clone()
+        .ok_or_else(|| Failure::bug(format!("{name} is ACTIVE without a certificate")))
+}
+
+fn operation(rotation: &Rotation, now: Moment) -> Operation {
+    Operation {
+        operation_id: rotation.rotation_id.clone(),
+        kind: OperationKind::Renew,
+        thing_name: rotation.thing_name.clone(),
+        status: OperationStatus::Running,
+        started_at: now,
+        ended_at: None,
+        lease_until: Moment(0),
+        attempt: 0,
+        plan: None,
+        mint: None,
+        certificate_id: None,
+        deletion: None,
+        proof: Vec::new(),
+        failure: None,
+        expires_at: Some(now.plus_millis(KEPT_MILLIS).epoch_seconds()),
+    }
+}
+
+/// Why a rotation that has ended did not renew.
+fn not_renewed(rotation: &Rotation) -> Failure {
+    let reason = match (rotation.phase, &rotation.wish) {
+        (Phase::Fenced, _) => "the device was deleted meanwhile",
+        _ if rotation.aborted => "the rotation was aborted",
+        (_, None) => "the device sent no signing request before the deadline",
+        (_, Some(_)) => "the device did not prove its new certificate before the deadline",
+    };
+    Failure::new(
+        Kind::NotFound,
+        reason,
+        "The old certificate stays in force. The device is asked again when it next connects.",
+    )
+}
+
+fn over(id: &OperationId) -> Failure {
+    Failure::not_found(
+        "rotationId",
+        format!("the rotation {id} is over"),
+        "Nothing more is to be done for it.",
+    )
+}

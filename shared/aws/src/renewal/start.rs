@@ -1,0 +1,99 @@
+//! What starts a rotation: a caller, a sweep, or a device that connects while
+//! its certificate is due.
+
+use lamplighter_domain::names::{OperationId, ThingName};
+use lamplighter_domain::rotation::Rotation;
+use lamplighter_domain::{Failure, Kind};
+use serde::Serialize;
+use serde_json::json;
+
+use super::Renewals;
+use crate::clock;
+use crate::failure::{self, Cause};
+
+/// What a caller is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Started {
+    /// The rotation.
+    pub operation_id: OperationId,
+    /// The device.
+    pub thing_name: ThingName,
+    /// `RUNNING`.
+    pub status: &'static str,
+}
+
+impl Renewals {
+    /// Starts a rotation for a caller; one that is under way is the answer too.
+    pub async fn request(
+        &self,
+        name: &ThingName,
+        idempotency_key: Option<&str>,
+    ) -> Result<Started, Failure> {
+        let open = self.rotation(name).await?.filter(|row| !row.phase.ended());
+        let rotation = match open {
+            Some(rotation) => rotation,
+            None => {
+                let id = idempotency_key.map_or_else(clock::operation_id, OperationId::from_key);
+                self.begin(name, &id).await?
+            }
+        };
+        self.start(&rotation).await?;
+        Ok(Started {
+            operation_id: rotation.rotation_id,
+            thing_name: name.clone(),
+            status: "RUNNING",
+        })
+    }
+
+    /// Starts a rotation if the device's certificate is due.
+    pub(super) async fn start_if_due(&self, name: &ThingName) -> Result<(), Failure> {
+        let Some(id) = self.device(name).await?.and_then(|d| d.certificate_id) else {
+            return Ok(());
+        };
+        let now = clock::now();
+        match self.certificate(name, &id).await? {
+            Some(certificate) if certificate.is_due(now) => {}
+            _ => return Ok(()),
+        }
+        let earlier = self.rotation(name).await?;
+        let Some(rotation) = Rotation::due_id(name, &id, earlier.as_ref(), now) else {
+            return Ok(());
+        };
+        match self.begin(name, &rotation).await {
+            Ok(row) if !row.phase.ended() => self.start(&row).await,
+            Ok(_) => Ok(()),
+            // It has been asked today, or the device is going.
+            Err(failure) if matches!(failure.kind, Kind::NotFound | Kind::Conflict) => Ok(()),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Sees to it that the workflow runs. An execution is named by its rotation,
+    /// so that it runs once; should that one have failed, another takes over.
+    async fn start(&self, rotation: &Rotation) -> Result<(), Failure> {
+        let Rotation {
+            rotation_id: id,
+            thing_name,
+            attempt,
+            ..
+        } = rotation;
+        let input = json!({ "rotationId": id, "thingName": thing_name }).to_string();
+        for name in [id.to_string(), format!("{id}-{attempt}")] {
+            let answer = self
+                .sfn
+                .start_execution()
+                .state_machine_arn(&self.workflow_arn)
+                .name(name)
+                .input(&input)
+                .send()
+                .await;
+            match answer {
+                Ok(_) => return Ok(()),
+                Err(error) if failure::cause(&error) == Cause::Conflict => {}
+                Err(error) => return Err(failure::of("states:StartExecution", &error)),
+            }
+        }
+        Ok(())
+    }
+}
