@@ -11,6 +11,8 @@ pub mod account;
 pub mod announce;
 #[cfg(all(feature = "dynamodb", feature = "iot"))]
 pub mod catalog;
+#[cfg(feature = "iot")]
+pub mod certificates;
 #[cfg(feature = "dynamodb")]
 pub mod claims;
 pub mod clock;
@@ -39,8 +41,18 @@ pub mod organisation;
 pub mod preregister;
 #[cfg(feature = "dynamodb")]
 pub mod query;
+#[cfg(all(
+    feature = "dynamodb",
+    feature = "iot",
+    feature = "iotdata",
+    feature = "kms",
+    feature = "sfn"
+))]
+pub mod renewal;
 #[cfg(feature = "iotdata")]
 pub mod replies;
+#[cfg(feature = "dynamodb")]
+mod rotations;
 pub mod server_ca;
 pub mod setup;
 #[cfg(feature = "dynamodb")]

@@ -476,6 +476,7 @@ impl Rotation {
         if !self.phase.ended() {
             self.end(Phase::Fenced, now);
         }
+        self.version += 1;
         Ok(self)
     }
 

@@ -41,7 +41,13 @@ impl Deletion {
                 }
                 (Claim::Begin { fence, inherited }, Some(record)) => {
                     let operation = registry::begun(clock::operation_id(), name, inherited, now);
-                    if self.begin(record, &operation, fence.as_ref()).await? {
+                    let open = rows.rotation.as_ref().filter(|row| !row.phase.ended());
+                    let rotation = match open {
+                        Some(row) => Some((row, row.clone().fence(now)?)),
+                        None => None,
+                    };
+                    let fence = fence.as_ref();
+                    if self.begin(record, &operation, fence, rotation).await? {
                         let id = operation.operation_id;
                         self.start(&id, name, None).await?;
                         return Ok(Claimed::Accepted(id));

@@ -8,11 +8,13 @@ use lamplighter_domain::delete::{self as plan, DeleteProgress, ProofLine};
 use lamplighter_domain::device::{CertificateRecord, DeviceRecord, DeviceStatus, Tombstone};
 use lamplighter_domain::names::{OperationId, ThingName};
 use lamplighter_domain::operation::{KEPT_MILLIS, Operation, OperationKind, OperationStatus};
+use lamplighter_domain::rotation::Rotation;
 use lamplighter_domain::time::Moment;
 
 use super::Deletion;
 use super::observe::Look;
 use crate::failure::{self, Cause};
+use crate::rotations;
 use crate::table::{self, Item, Key};
 
 /// An operation that this invocation holds.
@@ -28,6 +30,7 @@ pub(super) struct Rows {
     pub(super) record: Option<DeviceRecord>,
     pub(super) tombstone: Option<Tombstone>,
     pub(super) certificates: Vec<CertificateRecord>,
+    pub(super) rotation: Option<Rotation>,
     /// The keys of every row but the record and the tombstone.
     others: Vec<Key>,
 }
@@ -56,6 +59,10 @@ impl Deletion {
                     rows.certificates.push(table::read(item)?);
                     rows.others.push(key);
                 }
+                "ROTATION" => {
+                    rows.rotation = Some(table::read(item)?);
+                    rows.others.push(key);
+                }
                 _ => rows.others.push(key),
             }
         }
@@ -63,13 +70,14 @@ impl Deletion {
     }
 
     /// Begins a deletion: the device is DELETING, the operation stands, and a
-    /// creation whose lease is over can no longer commit. False if the device
-    /// changed meanwhile.
+    /// creation or rotation whose lease is over can no longer go on. False if
+    /// the device changed meanwhile.
     pub(super) async fn begin(
         &self,
         record: &DeviceRecord,
         operation: &Operation,
         fence: Option<&OperationId>,
+        rotation: Option<(&Rotation, Rotation)>,
     ) -> Result<bool, Failure> {
         let name = &record.request.thing_name;
         let device = Update::builder()
@@ -99,6 +107,9 @@ impl Deletion {
         ];
         if let Some(creation) = fence {
             changes.push(self.fence(creation, operation.started_at)?);
+        }
+        if let Some((seen, fenced)) = rotation {
+            changes.extend(rotations::replace(&self.table, Some(seen), &fenced)?);
         }
         self.table
             .transact(changes)

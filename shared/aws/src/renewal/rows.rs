@@ -4,13 +4,13 @@ use aws_sdk_dynamodb::types::{ConditionCheck, Delete, Put, TransactWriteItem, Up
 use lamplighter_domain::device::{CertificateRecord, DeviceRecord, DeviceStatus};
 use lamplighter_domain::names::{CertificateId, OperationId, ThingName};
 use lamplighter_domain::operation::{KEPT_MILLIS, Operation, OperationKind, OperationStatus};
-use lamplighter_domain::rotation::{Phase, Rotation};
+use lamplighter_domain::Failure;
+use lamplighter_domain::rotation::Rotation;
 use lamplighter_domain::time::Moment;
-use lamplighter_domain::{Failure, Kind};
 
 use super::{Renewals, Step};
-use crate::clock;
 use crate::table::{self, Key};
+use crate::{clock, rotations};
 
 /// How often a change is tried while others change the same row.
 const ATTEMPTS: u32 = 12;
@@ -74,15 +74,15 @@ impl Renewals {
                 &operation(&rotation, now),
             )?))
             .condition_expression("attribute_not_exists(PK)");
-        let changes = vec![
-            self.row(earlier.as_ref(), &rotation)?,
+        let mut changes = rotations::replace(&self.table, earlier.as_ref(), &rotation)?;
+        changes.extend([
             TransactWriteItem::builder()
                 .condition_check(still.build().map_err(table::incomplete)?)
                 .build(),
             TransactWriteItem::builder()
                 .put(operation.build().map_err(table::incomplete)?)
                 .build(),
-        ];
+        ]);
         match self.table.transact(changes).await? {
             None => Ok(rotation),
             Some(2) => Err(Failure::conflict(
@@ -137,60 +137,13 @@ impl Renewals {
         others: impl Fn(&Rotation) -> Result<Vec<TransactWriteItem>, Failure>,
     ) -> Result<Option<Rotation>, Failure> {
         after.version = before.version + 1;
-        let mut changes = vec![self.row(Some(before), &after)?];
+        let mut changes = rotations::replace(&self.table, Some(before), &after)?;
         changes.extend(others(&after)?);
-        if after.phase.ended() && !before.phase.ended() {
-            changes.push(self.ended(&after)?);
-        }
         match self.table.transact(changes).await? {
             None => Ok(Some(after)),
             Some(0) => Ok(None),
             Some(_) => Err(over(&before.rotation_id)),
         }
-    }
-
-    /// The row, on the condition that what was read still stands.
-    fn row(&self, before: Option<&Rotation>, after: &Rotation) -> Result<TransactWriteItem, Failure> {
-        let put = Put::builder()
-            .table_name(&self.table.name)
-            .set_item(Some(table::write(&Key::rotation(&after.thing_name), after)?));
-        let put = match before {
-            None => put.condition_expression("attribute_not_exists(PK)"),
-            Some(before) => put
-                .condition_expression("version = :seen AND rotationId = :id")
-                .expression_attribute_values(":seen", table::attribute(&before.version)?)
-                .expression_attribute_values(":id", table::attribute(&before.rotation_id)?),
-        };
-        Ok(TransactWriteItem::builder()
-            .put(put.build().map_err(table::incomplete)?)
-            .build())
-    }
-
-    /// The operation's end.
-    fn ended(&self, rotation: &Rotation) -> Result<TransactWriteItem, Failure> {
-        let (status, failure) = match rotation.phase {
-            Phase::Done => (OperationStatus::Done, None),
-            _ => (OperationStatus::Failed, Some(not_renewed(rotation))),
-        };
-        let mut update = Update::builder()
-            .table_name(&self.table.name)
-            .set_key(Some(Key::operation(&rotation.rotation_id).item()))
-            .condition_expression("#status = :running")
-            .expression_attribute_names("#status", "status")
-            .expression_attribute_values(":running", table::attribute(&OperationStatus::Running)?)
-            .expression_attribute_values(":to", table::attribute(&status)?)
-            .expression_attribute_values(":now", table::attribute(&rotation.ended_at)?);
-        update = match failure {
-            None => update
-                .update_expression("SET #status = :to, endedAt = :now, certificateId = :new")
-                .expression_attribute_values(":new", table::attribute(&rotation.new_id())?),
-            Some(why) => update
-                .update_expression("SET #status = :to, endedAt = :now, failure = :why")
-                .expression_attribute_values(":why", table::attribute(&why)?),
-        };
-        Ok(TransactWriteItem::builder()
-            .update(update.build().map_err(table::incomplete)?)
-            .build())
     }
 
     /// A certificate's row, written.
@@ -283,21 +236,6 @@ fn operation(rotation: &Rotation, now: Moment) -> Operation {
         failure: None,
         expires_at: Some(now.plus_millis(KEPT_MILLIS).epoch_seconds()),
     }
-}
-
-/// Why a rotation that has ended did not renew.
-fn not_renewed(rotation: &Rotation) -> Failure {
-    let reason = match (rotation.phase, &rotation.wish) {
-        (Phase::Fenced, _) => "the device was deleted meanwhile",
-        _ if rotation.aborted => "the rotation was aborted",
-        (_, None) => "the device sent no signing request before the deadline",
-        (_, Some(_)) => "the device did not prove its new certificate before the deadline",
-    };
-    Failure::new(
-        Kind::NotFound,
-        reason,
-        "The old certificate stays in force. The device is asked again when it next connects.",
-    )
 }
 
 fn over(id: &OperationId) -> Failure {

@@ -1,0 +1,78 @@
+//! A rotation's row in the registry, as renewals and deletions write it.
+
+use aws_sdk_dynamodb::types::{Put, TransactWriteItem, Update};
+use lamplighter_domain::operation::OperationStatus;
+use lamplighter_domain::rotation::{Phase, Rotation};
+use lamplighter_domain::{Failure, Kind};
+
+use crate::table::{self, Key, Table};
+
+/// Writes a row in place of the one that was read, the first of these items
+/// on the condition that it still stands. An end ends the operation too.
+pub(crate) fn replace(
+    table: &Table,
+    before: Option<&Rotation>,
+    after: &Rotation,
+) -> Result<Vec<TransactWriteItem>, Failure> {
+    let put = Put::builder()
+        .table_name(&table.name)
+        .set_item(Some(table::write(
+            &Key::rotation(&after.thing_name),
+            after,
+        )?));
+    let put = match before {
+        None => put.condition_expression("attribute_not_exists(PK)"),
+        Some(before) => put
+            .condition_expression("version = :seen AND rotationId = :id")
+            .expression_attribute_values(":seen", table::attribute(&before.version)?)
+            .expression_attribute_values(":id", table::attribute(&before.rotation_id)?),
+    };
+    let mut changes = vec![
+        TransactWriteItem::builder()
+            .put(put.build().map_err(table::incomplete)?)
+            .build(),
+    ];
+    if after.phase.ended() && before.is_some_and(|before| !before.phase.ended()) {
+        changes.push(ended(table, after)?);
+    }
+    Ok(changes)
+}
+
+/// The operation's end.
+fn ended(table: &Table, rotation: &Rotation) -> Result<TransactWriteItem, Failure> {
+    let update = Update::builder()
+        .table_name(&table.name)
+        .set_key(Some(Key::operation(&rotation.rotation_id).item()))
+        .condition_expression("#status = :running")
+        .expression_attribute_names("#status", "status")
+        .expression_attribute_values(":running", table::attribute(&OperationStatus::Running)?)
+        .expression_attribute_values(":now", table::attribute(&rotation.ended_at)?);
+    let update = match (rotation.phase, rotation.new_id()) {
+        (Phase::Done, Some(new)) => update
+            .update_expression("SET #status = :to, endedAt = :now, certificateId = :new")
+            .expression_attribute_values(":to", table::attribute(&OperationStatus::Done)?)
+            .expression_attribute_values(":new", table::attribute(new)?),
+        _ => update
+            .update_expression("SET #status = :to, endedAt = :now, failure = :why")
+            .expression_attribute_values(":to", table::attribute(&OperationStatus::Failed)?)
+            .expression_attribute_values(":why", table::attribute(&not_renewed(rotation))?),
+    };
+    Ok(TransactWriteItem::builder()
+        .update(update.build().map_err(table::incomplete)?)
+        .build())
+}
+
+/// Why a rotation that has ended did not renew.
+fn not_renewed(rotation: &Rotation) -> Failure {
+    let reason = match (rotation.phase, &rotation.wish) {
+        (Phase::Fenced, _) => "the device was deleted meanwhile",
+        _ if rotation.aborted => "the rotation was aborted",
+        (_, None) => "the device sent no signing request before the deadline",
+        (_, Some(_)) => "the device did not prove its new certificate before the deadline",
+    };
+    Failure::new(
+        Kind::NotFound,
+        reason,
+        "The old certificate stays in force. A due device is asked again, a day later at the earliest.",
+    )
+}
