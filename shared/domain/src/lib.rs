@@ -27,6 +27,7 @@ pub mod csr;
 pub mod default_policy;
 pub mod delete;
 pub mod device;
+pub mod due;
 pub mod failure;
 pub mod handout;
 pub mod listing;
