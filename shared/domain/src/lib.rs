@@ -35,6 +35,7 @@ pub mod names;
 pub mod operation;
 pub mod preregistration;
 pub mod request;
+pub mod sweep;
 pub mod time;
 pub mod view;
 
