@@ -12,6 +12,7 @@ use aws_config::SdkConfig;
 use lamplighter_domain::create::{self, CreatePlan, Mint, Step, Taken};
 use lamplighter_domain::csr::Csr;
 use lamplighter_domain::device::{CertificateRecord, Custody, DeviceRecord, Issuer};
+use lamplighter_domain::due::{Due, RenewalAge};
 use lamplighter_domain::names::{GroupName, OperationId, ThingName};
 use lamplighter_domain::operation::{Operation, OperationStatus};
 use lamplighter_domain::request::CreateRequest;
@@ -42,6 +43,8 @@ pub struct Creator {
     pub endpoint: String,
     /// The authority that signs that host's certificate.
     pub server_ca_pem: String,
+    /// At what age certificates of AWS IoT's own authority are renewed.
+    pub renewal_age: RenewalAge,
 }
 
 /// What a creation answers.
@@ -89,6 +92,7 @@ impl Creator {
             endpoint: setup::required("IOT_ENDPOINT")?,
             server_ca_pem: setup::optional("SERVER_CA_PEM")
                 .unwrap_or_else(|| AMAZON_ROOT_CA_1.to_owned()),
+            renewal_age: setup::renewal_age()?,
         })
     }
 
@@ -243,7 +247,7 @@ impl Creator {
             }
         }
         let minted = work.minted()?;
-        let certificate = certificate_record(plan, &csr, &minted);
+        let certificate = certificate_record(plan, &csr, &minted, self.renewal_age);
         self.claims
             .commit(plan, operation, &certificate, clock::now())
             .await
@@ -510,17 +514,28 @@ fn intent(operation: &Operation, csr: &Csr) -> Mint {
     }
 }
 
-fn certificate_record(plan: &CreatePlan, csr: &Csr, minted: &Minted) -> CertificateRecord {
+fn certificate_record(
+    plan: &CreatePlan,
+    csr: &Csr,
+    minted: &Minted,
+    renewal_age: RenewalAge,
+) -> CertificateRecord {
     let ends = lamplighter_domain::csr::not_after(&minted.certificate_pem).unwrap_or_default();
+    let not_after = Moment(u64::try_from(ends).unwrap_or_default() * 1000);
+    let (issuer, issued_at) = (Issuer::AwsIot, clock::now());
+    let name = &plan.request.thing_name;
+    let due = Due::of(issuer, issued_at, not_after, name, renewal_age);
     CertificateRecord {
         certificate_id: minted.certificate_id.clone(),
         certificate_pem: minted.certificate_pem.clone(),
         public_key: csr.public_key().clone(),
         custody: plan.custody,
         key_object: plan.key_object.clone(),
-        issuer: Issuer::AwsIot,
-        issued_at: clock::now(),
-        not_after: Moment(u64::try_from(ends).unwrap_or_default() * 1000),
+        issuer,
+        issued_at,
+        not_after,
+        due_at: Some(due.due_at),
+        due_shard: Some(due.due_shard),
         hand_out: None,
     }
 }

@@ -6,6 +6,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use lamplighter_domain::Failure;
+use lamplighter_domain::due::RenewalAge;
 
 /// The configuration every client is built from.
 ///
@@ -39,6 +40,11 @@ pub fn required(name: &str) -> Result<String, Failure> {
 /// An environment variable that may be missing or empty.
 pub fn optional(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// At what age certificates of AWS IoT's own authority are renewed.
+pub fn renewal_age() -> Result<RenewalAge, Failure> {
+    optional("RENEWAL_AGE_DAYS").map_or(Ok(RenewalAge::default()), |days| RenewalAge::parse(&days))
 }
 
 /// S3's client. The path style keeps the bucket out of the host name where an

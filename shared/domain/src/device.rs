@@ -111,6 +111,13 @@ pub struct CertificateRecord {
     pub issued_at: Moment,
     /// When it ends.
     pub not_after: Moment,
+    /// When it is due for renewal. Rows from before renewal have no such time,
+    /// and a certificate that is being retired leaves the due index with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_at: Option<Moment>,
+    /// The due index's partition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_shard: Option<String>,
     /// The hand-out of its key, once that has happened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hand_out: Option<HandOut>,
@@ -122,6 +129,8 @@ pub struct CertificateRecord {
 pub enum Issuer {
     /// AWS IoT's own authority.
     AwsIot,
+    /// An authority of ours, whose key never leaves KMS.
+    KmsCa,
 }
 
 /// `DEVICE#name / TOMBSTONE`: what remains of a deleted device.
@@ -149,4 +158,21 @@ pub struct Preregistration {
     pub thing_name: ThingName,
     /// The profile it may be claimed under.
     pub profile: ProfileName,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_certificate_without_a_due_time_is_read_and_stays_out_of_the_index() {
+        let row = json!({
+            "certificateId": "a".repeat(64), "certificatePem": "PEM", "publicKey": "b".repeat(64),
+            "custody": "device", "issuer": "aws-iot", "issuedAt": 1, "notAfter": 2,
+        });
+        let record: CertificateRecord = serde_json::from_value(row.clone()).unwrap();
+        assert_eq!((record.due_at, &record.due_shard), (None, &None));
+        assert_eq!(serde_json::to_value(record).unwrap(), row);
+    }
 }

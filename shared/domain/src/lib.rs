@@ -27,6 +27,7 @@ pub mod csr;
 pub mod default_policy;
 pub mod delete;
 pub mod device;
+pub mod due;
 pub mod failure;
 pub mod handout;
 pub mod listing;
@@ -35,6 +36,7 @@ pub mod operation;
 pub mod preregistration;
 pub mod request;
 pub mod rotation;
+pub mod sweep;
 pub mod time;
 pub mod view;
 

@@ -214,6 +214,16 @@ impl OperationId {
         Self(format!("op-{}", &digest[..32]))
     }
 
+    /// The rotation that renews a certificate of a thing: always the same id
+    /// for the same attempt, so that whoever asks for it, and how often, it is
+    /// started once. Attempt 0 is the first; a further one may be made only
+    /// when the one before has ended without success.
+    pub fn of_rotation(thing: &ThingName, certificate: &CertificateId, attempt: u32) -> Self {
+        let key = format!("rotation\0{thing}\0{certificate}\0{attempt}");
+        let digest = crate::csr::sha256_hex(key.as_bytes());
+        Self(format!("op-{}", &digest[..32]))
+    }
+
     /// Checks an id that a caller sent.
     pub fn parse(text: &str) -> Result<Self, Failure> {
         let hex = text.strip_prefix("op-").unwrap_or_default();
@@ -241,6 +251,51 @@ impl std::fmt::Display for OperationId {
 }
 
 impl<'de> Deserialize<'de> for OperationId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+/// A sweep's id. Callers treat it as opaque.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct SweepId(String);
+
+impl SweepId {
+    /// The id that a key always leads to: a caller's idempotency key, or the
+    /// name of the execution that the schedule started.
+    pub fn from_key(key: &str) -> Self {
+        let digest = crate::csr::sha256_hex(format!("sweep\0{key}").as_bytes());
+        Self(format!("sweep-{}", &digest[..24]))
+    }
+
+    /// Checks an id that a caller sent.
+    pub fn parse(text: &str) -> Result<Self, Failure> {
+        let hex = text.strip_prefix("sweep-").unwrap_or_default();
+        if hex.len() == 24 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Failure::invalid(
+                "sweepId",
+                format!("{text:?} is not a sweep id"),
+                "Use the sweepId that the start of the sweep answered with.",
+            ))
+        }
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for SweepId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for SweepId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
     }
@@ -280,5 +335,27 @@ mod tests {
         assert_eq!(OperationId::from_key("k"), OperationId::from_key("k"));
         assert_ne!(OperationId::from_key("k"), OperationId::from_key("l"));
         assert!(OperationId::parse(OperationId::from_key("k").as_str()).is_ok());
+        assert_eq!(SweepId::from_key("k"), SweepId::from_key("k"));
+        assert_ne!(SweepId::from_key("k"), SweepId::from_key("l"));
+        assert!(SweepId::parse(SweepId::from_key("k").as_str()).is_ok());
+    }
+
+    #[test]
+    fn a_rotation_is_named_by_thing_certificate_and_attempt() {
+        let thing = |name| ThingName::parse(name).unwrap();
+        let certificate = |der: &[u8]| CertificateId::of_der(der);
+        let id = OperationId::of_rotation(&thing("a"), &certificate(b"1"), 0);
+        assert_eq!(
+            id,
+            OperationId::of_rotation(&thing("a"), &certificate(b"1"), 0)
+        );
+        for other in [
+            OperationId::of_rotation(&thing("b"), &certificate(b"1"), 0),
+            OperationId::of_rotation(&thing("a"), &certificate(b"2"), 0),
+            OperationId::of_rotation(&thing("a"), &certificate(b"1"), 1),
+        ] {
+            assert_ne!(id, other);
+        }
+        assert!(OperationId::parse(id.as_str()).is_ok());
     }
 }

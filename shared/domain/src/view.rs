@@ -53,6 +53,8 @@ pub struct CertificateView<'a> {
     issued_at: Moment,
     not_after: Moment,
     #[serde(skip_serializing_if = "Option::is_none")]
+    due_at: Option<Moment>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     key_handed_out_at: Option<Moment>,
 }
 
@@ -86,6 +88,7 @@ impl<'a> DeviceView<'a> {
             issuer: c.issuer,
             issued_at: c.issued_at,
             not_after: c.not_after,
+            due_at: c.due_at,
             key_handed_out_at: c.hand_out.as_ref().map(|hand_out| hand_out.at),
         };
         self.certificates = Some(certificates.iter().map(view).collect());
@@ -242,6 +245,8 @@ mod tests {
             issuer: Issuer::AwsIot,
             issued_at: Moment(1),
             not_after: Moment(2),
+            due_at: Some(Moment(6)),
+            due_shard: Some("DUE#1970-01-01#00".to_owned()),
             hand_out: crate::handout::decide(None, "arn:alice", Some("k"), Moment(5))
                 .ok()
                 .and_then(|d| match d {
@@ -252,6 +257,8 @@ mod tests {
         let certificates = [certificate];
         let shown = json!(DeviceView::new(&device).with_certificates(&certificates));
         assert_eq!(shown["certificates"][0]["keyHandedOutAt"], 5);
+        assert_eq!(shown["certificates"][0]["notAfter"], 2);
+        assert_eq!(shown["certificates"][0]["dueAt"], 6);
         assert_eq!(shown["thingName"], "milan-0001");
         check_hides(
             &shown,
@@ -259,6 +266,7 @@ mod tests {
                 "CERTIFICATE REQUEST",
                 "keys/",
                 "DEVICES#",
+                "DUE#",
                 "arn:alice",
                 "keyDigest",
             ],

@@ -1,0 +1,292 @@
+//! A million due certificates in virtual time, against AWS's quotas.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+
+use crate::device::Issuer;
+use crate::due::SHARDS;
+use crate::due::walk::Row;
+use crate::names::{CertificateId, SweepId, ThingName};
+use crate::sweep::budget::{Budget, Quotas, Wishes};
+use crate::sweep::page::{Otherwise, Page, Read, Standing};
+use crate::sweep::{Forecast, Sweep};
+use crate::time::{DAY_MILLIS, Day, Moment};
+
+const SECOND: u64 = 1_000_000;
+/// The calls that each rotation makes once.
+const APIS: usize = 3;
+/// Over this window no API is called more often than its budget allows. Within
+/// it the devices' own time makes calls bunch.
+const WINDOW: u64 = 300 * SECOND;
+/// How long it takes to plan a page and to begin with it, in milliseconds.
+const PLANNING: u64 = 1500;
+
+/// A quota as AWS applies it: a bucket that holds a second's worth.
+struct Api {
+    per_second: u64,
+    /// In millionths of a request.
+    tokens: u64,
+    refilled: u64,
+    recent: VecDeque<u64>,
+    /// The most requests in any window.
+    most: usize,
+}
+
+impl Api {
+    fn new(per_second: u32) -> Self {
+        let per_second = u64::from(per_second);
+        Self {
+            per_second,
+            tokens: per_second * SECOND,
+            refilled: 0,
+            recent: VecDeque::new(),
+            most: 0,
+        }
+    }
+
+    fn admits(&mut self, now: u64) -> bool {
+        self.recent.push_back(now);
+        while self.recent.front().is_some_and(|at| at + WINDOW <= now) {
+            self.recent.pop_front();
+        }
+        self.most = self.most.max(self.recent.len());
+        let refill = (now - self.refilled) * self.per_second;
+        self.tokens = (self.tokens + refill).min(self.per_second * SECOND);
+        self.refilled = now;
+        let admitted = self.tokens >= SECOND;
+        self.tokens -= if admitted { SECOND } else { 0 };
+        admitted
+    }
+}
+
+/// The fleet, its index, and AWS. Times are in microseconds from 1970.
+struct World {
+    calls: BinaryHeap<Reverse<(u64, u32, u8, u8)>>,
+    apis: [Api; APIS],
+    /// Of every certificate: how often started, and how many calls were made.
+    started: Vec<u8>,
+    made: Vec<u8>,
+    retired: u64,
+    last_retired: u64,
+    attempts: u64,
+    throttled: u64,
+    injected_percent: u64,
+    dice: u64,
+}
+
+/// The fleet's certificates fell due on these many days.
+const DAYS: u64 = 10;
+const BEGIN: Moment = Moment(20_000 * DAY_MILLIS + 3 * 60 * 60 * 1000);
+
+impl World {
+    fn new(certificates: usize, quotas: &Quotas, issuer: Issuer, injected_percent: u64) -> Self {
+        let issuing = match issuer {
+            Issuer::AwsIot => quotas.create_certificate_from_csr,
+            Issuer::KmsCa => quotas.register_certificate_without_ca,
+        };
+        Self {
+            calls: BinaryHeap::new(),
+            apis: [
+                issuing,
+                quotas.update_certificate,
+                quotas.delete_certificate,
+            ]
+            .map(Api::new),
+            started: vec![0; certificates],
+            made: vec![0; certificates],
+            retired: 0,
+            last_retired: 0,
+            attempts: 0,
+            throttled: 0,
+            injected_percent,
+            dice: 7,
+        }
+    }
+
+    /// SplitMix64 (Steele, Lea, Flood), below `bound`.
+    fn roll(&mut self, bound: u64) -> u64 {
+        self.dice = self.dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.dice;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % bound
+    }
+
+    fn start(&mut self, certificate: u32, at: Moment) {
+        self.started[certificate as usize] += 1;
+        // The device makes a key and a signing request.
+        let asks = at.0 * 1000 + SECOND + self.roll(20 * SECOND);
+        self.calls.push(Reverse((asks, certificate, 0, 0)));
+    }
+
+    fn run_until(&mut self, moment: Moment) {
+        while let Some(Reverse((at, certificate, api, attempt))) = self.calls.peek().copied() {
+            if at > moment.0 * 1000 {
+                return;
+            }
+            self.calls.pop();
+            self.attempts += 1;
+            let admitted = self.apis[usize::from(api)].admits(at);
+            if !admitted || self.roll(100) < self.injected_percent {
+                self.throttled += 1;
+                let later = at + self.roll(SECOND << attempt.min(6));
+                self.calls
+                    .push(Reverse((later, certificate, api, attempt + 1)));
+                continue;
+            }
+            self.made[certificate as usize] += 1;
+            match api {
+                // It stores the new pair, reconnects, promotes and proves.
+                0 => {
+                    let proves = at + SECOND + self.roll(20 * SECOND);
+                    self.calls.push(Reverse((proves, certificate, 1, 0)));
+                }
+                1 => {
+                    self.retired += 1;
+                    self.last_retired = at;
+                    self.calls
+                        .push(Reverse((at + 600 * SECOND, certificate, 2, 0)));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The index: equal parts of the fleet on each of the days before.
+    fn read(&self, read: &Read) -> (Vec<(Row, Standing)>, bool) {
+        let Some(day) = (0..DAYS).find(|n| first_day().plus(*n) == read.position.day) else {
+            return (Vec::new(), false);
+        };
+        let a_shard = self.started.len() as u64 / DAYS / u64::from(SHARDS);
+        let first = (day * u64::from(SHARDS) + u64::from(read.position.shard)) * a_shard;
+        let from = match &read.position.after {
+            Some(mark) => number(&mark.thing_name) + 1,
+            None => first,
+        };
+        let mut rows = (from..first + a_shard)
+            .filter(|n| self.made[to_index(*n)] < 2)
+            .map(|n| (row(n, read.position.day), self.standing(n)));
+        let found: Vec<_> = rows.by_ref().take(read.limit).collect();
+        (found, rows.next().is_some())
+    }
+
+    fn standing(&self, number: u64) -> Standing {
+        if self.started[to_index(number)] == 0 {
+            Standing::Due
+        } else {
+            Standing::InFlight
+        }
+    }
+}
+
+fn to_index(number: u64) -> usize {
+    usize::try_from(number).unwrap()
+}
+
+fn first_day() -> Day {
+    Day::of(BEGIN).minus(DAYS)
+}
+
+fn row(number: u64, day: Day) -> Row {
+    Row {
+        thing_name: ThingName::parse(&format!("light-{number:07}")).unwrap(),
+        certificate_id: CertificateId::parse(&format!("{number:064x}")).unwrap(),
+        issuer: Issuer::KmsCa,
+        due_at: day.start().plus_millis(number % DAY_MILLIS),
+        not_after: day.start(),
+    }
+}
+
+fn number(name: &ThingName) -> u64 {
+    name.as_str()["light-".len()..].parse().unwrap()
+}
+
+/// One sweep, as the workflow runs it. When it ended.
+fn run_sweep(world: &mut World, mut sweep: Sweep, mut now: Moment) -> (Sweep, Moment) {
+    loop {
+        world.run_until(now);
+        let mut page = Page::new(&sweep, now);
+        while let Some(read) = page.next_read() {
+            let (found, more) = world.read(&read);
+            page.take(found, more);
+        }
+        let planned = page.finish();
+        let begins = now.plus_millis(PLANNING);
+        match (planned.starts.last(), planned.otherwise) {
+            (Some(last), _) => now = last.start_at.max(begins),
+            (None, Otherwise::Again(seconds)) => now = now.plus_millis(seconds * 1000),
+            (None, Otherwise::Over) => {
+                sweep.advance(planned.progress);
+                sweep.close(now);
+                return (sweep, now);
+            }
+        }
+        for start in &planned.starts {
+            let at = start.start_at.max(begins);
+            let certificate = u32::try_from(number(&start.thing_name)).unwrap();
+            world.start(certificate, at);
+        }
+        sweep.advance(planned.progress);
+    }
+}
+
+fn check(certificates: usize, issuer: Issuer, injected_percent: u64) {
+    let quotas = Quotas::default();
+    let budget = Budget::new(&quotas, &Wishes::default()).unwrap();
+    let mut world = World::new(certificates, &quotas, issuer, injected_percent);
+    let mut oldest = first_day();
+    let mut promised = None;
+    for day in 0.. {
+        let now = BEGIN.plus_millis(day * DAY_MILLIS);
+        world.run_until(now);
+        let due = certificates as u64 - world.retired;
+        if due == 0 {
+            break;
+        }
+        promised.get_or_insert(budget.done_at(now, due));
+        let forecast = Forecast { due, oldest };
+        let id = SweepId::from_key(&day.to_string());
+        let sweep = Sweep::new(id, "schedule", false, budget, &forecast, now);
+        let (ended, at) = run_sweep(&mut world, sweep, now);
+        assert!(now.until(at) < DAY_MILLIS, "ended before the next begins");
+        assert!(oldest <= ended.oldest_day());
+        oldest = ended.oldest_day();
+    }
+    world.run_until(BEGIN.plus_millis(30 * DAY_MILLIS));
+
+    assert!(
+        world.started.iter().all(|started| *started == 1),
+        "each once"
+    );
+    assert!(world.made.iter().all(|made| *made == 3), "none was lost");
+    let total = (world.last_retired - BEGIN.0 * 1000) as f64 / 1e6;
+    let ideal = certificates as f64 / (f64::from(quotas.bottleneck()) / 2.0);
+    let over = total / ideal - 1.0;
+    assert!((0.0..0.05).contains(&over), "{total} s for {ideal} s");
+    let late = world.last_retired as f64 / 1e6 - promised.unwrap().0 as f64 / 1e3;
+    assert!(late.abs() < 120.0, "{late} s after the estimate");
+    for api in &world.apis {
+        let allowed = api.per_second * (WINDOW / SECOND) / 2;
+        assert!(
+            api.most as u64 <= allowed,
+            "{} in {} s, allowed {allowed}",
+            api.most,
+            WINDOW / SECOND
+        );
+    }
+    let amplification = world.attempts as f64 / (certificates * APIS) as f64;
+    let throttled = world.throttled as f64 / world.attempts as f64;
+    assert!(amplification < 1.05, "{amplification}");
+    let own = throttled - injected_percent as f64 / 100.0;
+    assert!(own < 0.001, "{own} throttled by the quotas themselves");
+}
+
+#[test]
+fn a_million_within_half_the_quotas_and_five_percent_of_the_time() {
+    check(1_000_000, Issuer::AwsIot, 0);
+}
+
+#[test]
+fn a_million_with_one_in_a_hundred_calls_throttled() {
+    check(1_000_000, Issuer::KmsCa, 1);
+}

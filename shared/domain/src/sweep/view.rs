@@ -1,0 +1,70 @@
+//! What a caller is shown of a sweep.
+
+use serde::Serialize;
+
+use crate::names::SweepId;
+use crate::sweep::budget::Budget;
+use crate::sweep::{Counts, Sweep, SweepStatus};
+use crate::time::{Day, Moment};
+
+/// A sweep, its counts, and when it will be done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SweepView<'a> {
+    sweep_id: &'a SweepId,
+    status: SweepStatus,
+    started_by: &'a str,
+    planned_at: Moment,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended_at: Option<Moment>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    budget: Budget,
+    due: u64,
+    started: u64,
+    renewed: u64,
+    failed: u64,
+    in_flight: u64,
+    carried: u64,
+    oldest_due: Day,
+    /// When the last of what is due now will have been started, over as many
+    /// sweeps as that takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    done_by: Option<Moment>,
+}
+
+impl<'a> SweepView<'a> {
+    /// A sweep as it stands now.
+    pub fn new(sweep: &'a Sweep, counts: Counts, now: Moment) -> Self {
+        let left = sweep.due.saturating_sub(sweep.progress.looked_at);
+        let begins = match sweep.status {
+            SweepStatus::Running => Some(sweep.progress.next_slot.max(now)),
+            SweepStatus::AwaitingApproval | SweepStatus::Paused => Some(now),
+            SweepStatus::Aborted | SweepStatus::Done => None,
+        };
+        Self {
+            sweep_id: &sweep.sweep_id,
+            status: sweep.status,
+            started_by: &sweep.started_by,
+            planned_at: sweep.planned_at,
+            ended_at: sweep.ended_at,
+            reason: sweep.reason.as_deref(),
+            budget: sweep.budget,
+            due: sweep.due,
+            started: sweep.progress.started,
+            renewed: counts.renewed,
+            failed: counts.failed,
+            in_flight: sweep
+                .progress
+                .started
+                .saturating_sub(counts.renewed + counts.failed),
+            carried: if sweep.status.open() {
+                left.saturating_sub(sweep.budget_left())
+            } else {
+                sweep.carried
+            },
+            oldest_due: sweep.oldest_day(),
+            done_by: begins.map(|begins| sweep.budget.done_at(begins, left)),
+        }
+    }
+}
