@@ -16,7 +16,7 @@ pub fn trace() -> String {
     format!("1-5759e988-{:0>24}", token())
 }
 
-fn token() -> String {
+pub(crate) fn token() -> String {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let micros = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)

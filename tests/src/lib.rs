@@ -15,3 +15,4 @@ pub mod device;
 pub mod faults;
 pub mod inventory;
 pub mod removal;
+pub mod rotation;

@@ -12,6 +12,7 @@ mod rows;
 mod start;
 
 use aws_config::SdkConfig;
+use lamplighter_domain::due::RenewalAge;
 use lamplighter_domain::names::{OperationId, ThingName};
 use lamplighter_domain::rotation::{Next, Phase, Windows};
 use lamplighter_domain::time::Moment;
@@ -19,6 +20,7 @@ use lamplighter_domain::{Failure, Kind};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{self, Cause};
+use crate::issuer::Issuers;
 use crate::table::Table;
 use crate::things::Things;
 use crate::{clock, setup};
@@ -38,8 +40,12 @@ pub struct Renewals {
     pub sfn: aws_sdk_sfn::Client,
     /// The workflow that waits for the device.
     pub workflow_arn: String,
+    /// What signs certificates.
+    pub issuers: Issuers,
     /// How long a rotation's parts may take.
     pub windows: Windows,
+    /// At what age certificates of AWS IoT's own authority are renewed.
+    pub renewal_age: RenewalAge,
     /// What precedes a certificate's id in its ARN.
     pub certificate_arn_prefix: String,
 }
@@ -81,9 +87,12 @@ pub enum Answer {
 impl Renewals {
     /// What the stack gives a renewal.
     pub fn from_env(sdk: &SdkConfig) -> Result<Self, Failure> {
+        let (table, things) = (Table::from_env(sdk)?, Things::new(sdk));
         Ok(Self {
-            table: Table::from_env(sdk)?,
-            things: Things::new(sdk),
+            issuers: Issuers::from_env(sdk, &table, &things)?,
+            renewal_age: setup::renewal_age()?,
+            table,
+            things,
             data: aws_sdk_iotdataplane::Client::new(sdk),
             sfn: aws_sdk_sfn::Client::new(sdk),
             workflow_arn: setup::required("ROTATE_WORKFLOW_ARN")?,

@@ -1,13 +1,16 @@
 //! A rotation's work, call by call, and what is recorded after it.
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
+use lamplighter_domain::csr;
 use lamplighter_domain::device::{CertificateRecord, Custody};
+use lamplighter_domain::due::Due;
 use lamplighter_domain::names::CertificateId;
 use lamplighter_domain::rotation::{Effect, New, Phase, Rotation, Work};
-use lamplighter_domain::{Failure, Kind};
+use lamplighter_domain::Failure;
+use lamplighter_domain::time::Moment;
 
 use super::{Renewals, Step};
-use crate::issuer::{self, Minted};
+use crate::issuer::Minted;
 use crate::{certificates, clock};
 
 /// What a work has brought forth.
@@ -60,7 +63,7 @@ impl Renewals {
                     return Err(Failure::bug("minting without a signing request"));
                 };
                 let minted = self.issuers.issue(rotation.issuer, &new.mint, &new.csr).await?;
-                *made = Made::Certificate(Box::new(record(rotation, new, &minted)));
+                *made = Made::Certificate(Box::new(self.record(rotation, new, &minted)));
                 Ok(())
             }
             Effect::AttachNew => match made {
@@ -77,6 +80,27 @@ impl Renewals {
             Effect::DetachOld => self.things.detach(name, &self.arn(&rotation.old)).await,
             Effect::DeactivateOld => certificates::deactivate(iot, &rotation.old).await,
             Effect::DeleteOld => certificates::delete(iot, &rotation.old).await,
+        }
+    }
+
+    fn record(&self, rotation: &Rotation, new: &New, minted: &Minted) -> CertificateRecord {
+        let ends = csr::not_after(&minted.certificate_pem).unwrap_or_default();
+        let not_after = Moment(u64::try_from(ends).unwrap_or_default() * 1000);
+        let issued_at = clock::now();
+        let (issuer, name) = (rotation.issuer, &rotation.thing_name);
+        let due = Due::of(issuer, issued_at, not_after, name, self.renewal_age);
+        CertificateRecord {
+            certificate_id: minted.certificate_id.clone(),
+            certificate_pem: minted.certificate_pem.clone(),
+            public_key: new.csr.public_key().clone(),
+            custody: Custody::Device,
+            key_object: None,
+            issuer,
+            issued_at,
+            not_after,
+            due_at: Some(due.due_at),
+            due_shard: Some(due.due_shard),
+            hand_out: None,
         }
     }
 
@@ -120,7 +144,10 @@ impl Renewals {
                     let new = proved
                         .as_ref()
                         .ok_or_else(|| Failure::bug("a proved certificate without a record"))?;
-                    vec![self.switch(name, &row.old, new)?]
+                    vec![
+                        self.switch(name, &row.old, new)?,
+                        self.no_longer_due(name, &row.old)?,
+                    ]
                 }
                 (Work::Remove, _) => vec![self.delete_certificate_row(name, &row.old)?],
                 _ => Vec::new(),

@@ -175,6 +175,22 @@ impl Renewals {
             .build())
     }
 
+    /// A certificate on its way out is due no more.
+    pub(super) fn no_longer_due(
+        &self,
+        name: &ThingName,
+        id: &CertificateId,
+    ) -> Result<TransactWriteItem, Failure> {
+        let update = Update::builder()
+            .table_name(&self.table.name)
+            .set_key(Some(Key::certificate(name, id).item()))
+            .update_expression("REMOVE dueAt, dueShard")
+            .condition_expression("attribute_exists(PK)");
+        Ok(TransactWriteItem::builder()
+            .update(update.build().map_err(table::incomplete)?)
+            .build())
+    }
+
     /// The device's certificate is the new one from here on.
     pub(super) fn switch(
         &self,

@@ -53,7 +53,7 @@ impl Renewals {
         };
         let now = clock::now();
         match self.certificate(name, &id).await? {
-            Some(certificate) if certificate.is_due(now) => {}
+            Some(certificate) if certificate.due_at.is_some_and(|at| at <= now) => {}
             _ => return Ok(()),
         }
         let earlier = self.rotation(name).await?;

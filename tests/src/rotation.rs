@@ -1,0 +1,127 @@
+//! Rotations driven event by event: the workflow's calls and the device's
+//! messages, as the workflow and the rules bring them.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::cloud::{Ask, Cloud, Reply};
+use crate::delivery::{PATIENCE, created};
+use crate::device::{Key, token, unique};
+use crate::inventory::row;
+
+/// A device and one rotation of its certificate.
+#[derive(Debug)]
+pub struct Light {
+    /// Its name.
+    pub thing: String,
+    /// The certificate that it was created with.
+    pub old: String,
+    /// The rotation.
+    pub rotation: String,
+    /// The key it is renewed with.
+    pub key: Key,
+}
+
+/// What comes to the function in a rotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The workflow calls.
+    Step,
+    /// The device asks, with its old certificate.
+    Request,
+    /// The device proves, with its new certificate.
+    Proof,
+}
+
+impl Light {
+    /// Creates a device that will be renewed.
+    pub async fn new(cloud: &Cloud) -> Self {
+        let thing = unique("turn");
+        let body = json!({"thingName": thing, "csr": Key::make(&thing).csr});
+        let answer = created(cloud, &body).await;
+        Self {
+            old: answer["certificateId"].as_str().expect("an id").to_owned(),
+            rotation: format!("op-{:0>32}", token()),
+            key: Key::make(&thing),
+            thing,
+        }
+    }
+
+    /// Another rotation of the same device.
+    #[must_use]
+    pub fn again(self, old: String) -> Self {
+        Self {
+            old,
+            rotation: format!("op-{:0>32}", token()),
+            key: Key::make(&self.thing),
+            thing: self.thing,
+        }
+    }
+
+    /// The rotation's row, as the registry holds it in DynamoDB's JSON.
+    pub async fn row(&self, cloud: &Cloud) -> Value {
+        row(cloud, &format!("DEVICE#{}", self.thing), "ROTATION").await
+    }
+
+    /// How far the rotation has come.
+    pub async fn phase(&self, cloud: &Cloud) -> String {
+        let row = self.row(cloud).await;
+        row["phase"]["S"].as_str().unwrap_or("NONE").to_owned()
+    }
+
+    /// The new certificate's id, once it is known.
+    pub async fn new_id(&self, cloud: &Cloud) -> String {
+        let row = self.row(cloud).await;
+        let id = &row["new"]["M"]["mint"]["M"]["certificateId"]["S"];
+        id.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// One event, as it comes to the function.
+    pub async fn event(&self, cloud: &Cloud, event: Event) -> Value {
+        match event {
+            Event::Step => json!({"rotationId": self.rotation, "thingName": self.thing}),
+            Event::Request => self.says("request", &self.old),
+            Event::Proof => self.says("proof", &self.new_id(cloud).await),
+        }
+    }
+
+    /// A message of the device, with what AWS would say of its sender.
+    pub fn says(&self, word: &str, principal: &str) -> Value {
+        json!({
+            "rotationId": self.rotation, "csr": self.key.csr, "clientId": self.thing,
+            "principal": principal, "topicThing": self.thing, "topicWord": word,
+        })
+    }
+}
+
+/// Invokes the function with an event, along a trace if one is given.
+pub async fn invoke(cloud: &Cloud, event: &Value, trace: Option<&str>) -> Reply {
+    let function = cloud.stack("RenewCertificateFunction");
+    let path = format!("/2015-03-31/functions/{function}/invocations");
+    let mut ask = Ask::new("POST", path).text(event.to_string());
+    if let Some(trace) = trace {
+        ask = ask.trace(trace);
+    }
+    cloud.aws("lambda", &ask).await
+}
+
+/// Delivers an event until it is taken, as Lambda and the workflow do; a step
+/// that is to sleep is taken up again after its sleep when `through` is set.
+pub async fn delivered(cloud: &Cloud, event: &Value, through: bool) -> Value {
+    const FINAL: [&str; 6] = ["Invalid", "NotFound", "Conflict", "Denied", "Stuck", "Bug"];
+    let started = Instant::now();
+    loop {
+        let reply = invoke(cloud, event, None).await;
+        let answer = reply.json();
+        let error = answer["errorType"].as_str().unwrap_or_default();
+        assert!(!FINAL.contains(&error), "{event}: {answer}");
+        assert!(started.elapsed() < PATIENCE, "never taken: {answer}");
+        let seconds = match answer["status"].as_str() {
+            Some("SLEEP") if through => answer["seconds"].as_u64().unwrap_or(1),
+            _ if reply.status == 200 && error.is_empty() => return answer,
+            _ => 1,
+        };
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+    }
+}
