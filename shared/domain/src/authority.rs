@@ -9,10 +9,12 @@
 mod certificate;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use certificate::{Serial, Signed, Unsigned, authority_certificate, device_certificate};
+pub use view::{AuthorityList, AuthorityView};
 
 use crate::failure::{Failure, Kind};
 use crate::time::Moment;

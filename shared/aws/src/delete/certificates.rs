@@ -14,7 +14,7 @@ use lamplighter_domain::time::Moment;
 use super::observe::{absent, all_pages};
 use super::registry::Rows;
 use super::{Deletion, at_once};
-use crate::issuer;
+use crate::issuer::aws_iot;
 
 impl Deletion {
     /// The certificates that the registry has, those that are attached, those
@@ -101,7 +101,11 @@ impl Deletion {
         let Some(mint) = mint else {
             return Ok(BTreeSet::new());
         };
-        let found = issuer::find_minted(&self.iot, &mint.public_key, mint.intended_at).await?;
+        // Signed before it was registered, it has one id and no other.
+        if mint.certificate_pem.is_some() {
+            return Ok(mint.certificate_id.into_iter().collect());
+        }
+        let found = aws_iot::find_minted(&self.iot, &mint.public_key, mint.intended_at).await?;
         Ok(found
             .into_iter()
             .map(|minted| minted.certificate_id)

@@ -337,6 +337,19 @@ fn the_keys_are_used_in_turn_and_a_repeated_request_makes_nothing() {
         Kind::Conflict
     );
 
+    let listed = json!(standing.list(NOW));
+    let statuses = |listed: &Value| -> Vec<Value> {
+        let items = listed["items"].as_array().unwrap();
+        items.iter().map(|item| item["status"].clone()).collect()
+    };
+    assert_eq!(statuses(&listed), ["ACTIVE", "RETIRING"]);
+    assert_eq!(listed["items"][0]["replaces"], first.authority_id.as_str());
+    assert!(
+        !listed.to_string().contains("key-"),
+        "which key signs is not shown"
+    );
+    assert_eq!(statuses(&json!(standing.list(second.not_after))), ["ENDED"]);
+
     let later = first.not_after;
     assert_eq!(
         standing.valid(later),
