@@ -55,12 +55,9 @@ def key(reader: Reader, key_id: str, _expected: Properties) -> Properties:
     """AWS::KMS::Key"""
     kms = reader["kms"]
     metadata = kms.describe_key(KeyId=key_id)["KeyMetadata"]
-    # Only symmetric keys rotate, and KMS refuses to tell of others.
-    rotation = {} if metadata["KeySpec"] != "SYMMETRIC_DEFAULT" else {
-        "EnableKeyRotation": kms.get_key_rotation_status(KeyId=key_id)["KeyRotationEnabled"]}
     return {
-        **rotation,
         "Description": metadata["Description"],
+        "EnableKeyRotation": kms.get_key_rotation_status(KeyId=key_id)["KeyRotationEnabled"],
         "KeyPolicy": json.loads(kms.get_key_policy(KeyId=key_id, PolicyName="default")["Policy"]),
         "KeySpec": metadata["KeySpec"],
         "KeyUsage": metadata["KeyUsage"],
