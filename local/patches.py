@@ -50,6 +50,11 @@ PATCHES = [
     "local.cfn_state_machine",
     "local.cfn_custom_resource",
     "local.workflow_role",
+    "local.workflow_errors",
+    "local.workflow_end",
+    "local.workflow_start",
+    "local.workflow_callbacks",
+    "local.workflow_map",
     "local.transport",
     "local.faults",
 ]
