@@ -29,6 +29,7 @@ PATCHES = [
     "local.iot_paging",
     "local.mqtt_address",
     "local.mqtt_certificates",
+    "local.mqtt_server_name",
     "local.mqtt_policies",
     "local.mqtt_websocket",
     "local.mqtt_presence",
