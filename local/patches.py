@@ -41,6 +41,7 @@ PATCHES = [
     "local.http_api_reply",
     "local.http_api_stage",
     "local.kms_conditions",
+    "local.kms_signing",
     "local.dynamodb_conditions",
     "local.s3_kms",
     "local.cfn_http_api",
