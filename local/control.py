@@ -1,4 +1,4 @@
-"""The control endpoint of the fault layer, for callers on this machine only.
+"""The control endpoint, for callers on this machine only.
 
 - `GET /_lamplighter/calls?trace=&function=&operation=`: the recorded calls
 - `DELETE /_lamplighter/calls`
@@ -6,6 +6,8 @@
 - `GET /_lamplighter/faults`: each with how often it fired
 - `DELETE /_lamplighter/faults`
 - `GET /_lamplighter/environments`: the processes of the functions
+
+Patches add what their subjects need; see where `extend` is called.
 """
 
 from __future__ import annotations
@@ -23,6 +25,15 @@ from local.fault_rules import BadFault, FaultRules
 
 CONTROL_PREFIX = "/_lamplighter/"
 CALL_FILTERS = ("trace", "function", "operation")
+
+
+Handler = Callable[[Any], tuple[int, Any]]
+_added: dict[tuple[str, str], Handler] = {}
+
+
+def extend(method: str, path: str, handler: Handler) -> None:
+    """Add a path; the handler is given the body's JSON, and gives a status and JSON."""
+    _added[method, path] = handler
 
 
 class Control:
@@ -72,6 +83,11 @@ class Control:
                 return 200, {}
             case "GET", "environments":
                 return 200, _environments()
+            case added if added in _added:
+                try:
+                    return _added[added](json.loads(body or b"{}"))
+                except ValueError as fault:
+                    return 400, {"message": str(fault)}
             case _:
                 return 404, {"message": "see local/control.py"}
 

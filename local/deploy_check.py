@@ -19,10 +19,11 @@ from local.deploy import Deployment
 from local.deploy_reader import Properties, Reader, attributes_of
 from local.deploy_readers_access import READERS as ACCESS
 from local.deploy_readers_compute import READERS as COMPUTE
+from local.deploy_readers_messaging import READERS as MESSAGING
 from local.deploy_readers_storage import READERS as STORAGE
 from local.deploy_template import Resolver, Unknown, expand
 
-READERS: dict[str, Callable[[Reader, str, Properties], Properties]] = {**ACCESS, **COMPUTE, **STORAGE}
+READERS: dict[str, Callable[[Reader, str, Properties], Properties]] = {**ACCESS, **COMPUTE, **MESSAGING, **STORAGE}
 
 # What a resource has no way to show again.
 SHOWN_NOWHERE = {

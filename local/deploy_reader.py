@@ -44,6 +44,13 @@ def attributes_of(reader: Reader, kind: str, physical_id: str) -> dict[str, str]
             return {"Arn": f"arn:aws:iot:{REGION}:{ACCOUNT}:rule/{physical_id}"}
         case "AWS::StepFunctions::StateMachine":
             return {"Arn": physical_id, "Name": physical_id.rsplit(":", 1)[1]}
+        case "AWS::SNS::Topic":
+            return {"TopicArn": physical_id, "TopicName": physical_id.rsplit(":", 1)[1]}
+        case "AWS::Scheduler::Schedule":
+            listed = reader["scheduler"].list_schedules(NamePrefix=physical_id)["Schedules"]
+            return {"Arn": next((each["Arn"] for each in listed if each["Name"] == physical_id), "")}
+        case "AWS::Events::Rule":
+            return {"Arn": reader["events"].describe_rule(Name=physical_id.rsplit("|", 1)[-1])["Arn"]}
         case "AWS::SQS::Queue":
             name = physical_id.rsplit("/", 1)[1]
             return {"Arn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}", "QueueName": name}

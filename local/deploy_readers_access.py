@@ -55,9 +55,11 @@ def key(reader: Reader, key_id: str, _expected: Properties) -> Properties:
     """AWS::KMS::Key"""
     kms = reader["kms"]
     metadata = kms.describe_key(KeyId=key_id)["KeyMetadata"]
+    # Only a symmetric key has a rotation to tell of.
+    rotates = metadata["KeySpec"] == "SYMMETRIC_DEFAULT" and kms.get_key_rotation_status(KeyId=key_id)["KeyRotationEnabled"]
     return {
         "Description": metadata["Description"],
-        "EnableKeyRotation": kms.get_key_rotation_status(KeyId=key_id)["KeyRotationEnabled"],
+        "EnableKeyRotation": rotates,
         "KeyPolicy": json.loads(kms.get_key_policy(KeyId=key_id, PolicyName="default")["Policy"]),
         "KeySpec": metadata["KeySpec"],
         "KeyUsage": metadata["KeyUsage"],

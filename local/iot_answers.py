@@ -33,3 +33,11 @@ def versions_limit_exceeded(message: str) -> Response:
 
 def limit_exceeded(message: str) -> Response:
     return error_response_json("LimitExceededException", message, 410)
+
+
+def certificate_state(message: str) -> Response:
+    return error_response_json("CertificateStateException", message, 406)
+
+
+def certificate_invalid(message: str) -> Response:
+    return error_response_json("CertificateValidationException", message, 400)

@@ -3,7 +3,8 @@
 AWS IoT API Reference, "DescribeEndpoint": the answer is a host name, without a
 port, that the server's certificate is good for. The emulator answers a name
 under `localhost` with the port of its HTTP API, which resolves nowhere. Here it
-is the MQTT listener's host; its port is among the outputs of the local cloud.
+is the MQTT listener's host, by name, since a device that dials an address sends
+no server name; its port is among the outputs of the local cloud.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from ministack.core.responses import json_response
 from ministack.services import iot
 
 from local.iot_routes import Response
+from local.settings import MQTT_HOST
 
 
 def install() -> None:
@@ -19,7 +21,7 @@ def install() -> None:
 
     def describe_endpoint(qp: dict) -> Response:
         if qp.get("endpointType", "iot:Data-ATS") == "iot:Data-ATS":
-            return json_response({"endpointAddress": iot._MINISTACK_HOST})
+            return json_response({"endpointAddress": MQTT_HOST})
         return inner(qp)
 
     iot._describe_endpoint = describe_endpoint

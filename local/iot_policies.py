@@ -7,10 +7,11 @@ policies. API Reference, "CreatePolicy": names match `[\\w+=,.@-]+`.
 "GetEffectivePolicies": the policies that decide when a principal connects as a
 thing, which are the principal's own and those of the thing's groups and the
 groups above them. "ListAttachedPolicies": with `recursive`, those of the groups
-above the target too.
+above the target too. "CreatePolicyVersion": versions are numbered as they come.
 
 The emulator has neither the limits nor GetEffectivePolicies, does not look at
-`recursive`, and takes thing names for policy names.
+`recursive`, takes thing names for policy names, and gives the number of a
+deleted version again.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ MAX_VERSIONS = 5
 MAX_DOCUMENT = 2048
 MAX_PER_TARGET = 10
 
+# The member of a policy's record that holds the number of its latest version, deleted ones included.
+_HIGHEST = "highestVersionId"
+
 _NAME = re.compile(r"[\w+=,.@-]{1,128}", re.ASCII)
 
 
@@ -50,7 +54,7 @@ def install() -> None:
 
     def create_policy_version(name: str, payload: dict, qp: dict) -> Response:
         refusal = _document_refusal(payload.get("policyDocument")) or _versions_refusal(name)
-        return refusal or create_version(name, payload, qp)
+        return refusal or _numbered(name, create_version(name, payload, qp))
 
     def change_policy_target(name: str, target: str | None, *, attach: bool, principal: bool = False) -> Response:
         refusal = _target_refusal(name, target) if attach else None
@@ -109,6 +113,20 @@ def _versions_refusal(name: str) -> Response | None:
     if policy is None or len(policy["versions"]) < MAX_VERSIONS:
         return None
     return versions_limit_exceeded(f"The policy {name} already has the maximum number of versions ({MAX_VERSIONS})")
+
+
+def _numbered(name: str, made: Response) -> Response:
+    """The answer to a new version, under a number that no version of the policy ever had."""
+    if made[0] != 200:
+        return made
+    answer, policy = json.loads(made[2]), iot._policies[name]
+    given, number = answer["policyVersionId"], str(policy.get(_HIGHEST, 1) + 1)
+    policy["versions"][number] = policy["versions"].pop(given)
+    if policy["defaultVersionId"] == given:
+        policy["defaultVersionId"] = number
+    policy[_HIGHEST] = int(number)
+    iot._policies[name] = policy
+    return json_response({**answer, "policyVersionId": number})
 
 
 def _target_refusal(name: str, target: str | None) -> Response | None:

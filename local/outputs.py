@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from local.clients import client
 from local.process import Emulator
-from local.settings import ACCOUNT, CALLER_ROLE, REGION, StateDir
+from local.settings import ACCOUNT, CALLER_ROLE, MQTT_HOST, REGION, StateDir
 
 # What the role of callers may do; the template names the two policies among its outputs.
 CALLER_POLICIES = ("CallerPolicyArn", "KeyReaderPolicyArn")
@@ -28,7 +28,7 @@ def write(state: StateDir, emulator: Emulator, stack: dict[str, Any]) -> dict[st
         "access_key_id": credentials["AccessKeyId"],
         "secret_access_key": credentials["SecretAccessKey"],
         "session_token": credentials["SessionToken"],
-        "mqtt_host": "127.0.0.1",
+        "mqtt_host": MQTT_HOST,
         "mqtt_port": emulator.mqtt_port,
         "mqtt_ca": str(state.mqtt_ca_file.resolve()),
         "stack": of_stack,

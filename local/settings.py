@@ -13,6 +13,8 @@ REGION = "us-east-1"
 ACCOUNT = "000000000000"
 STACK_NAME = "lamplighter"
 ARTIFACT_BUCKET = "lamplighter-artifacts"
+# A name, not an address: devices must send the name of the server they mean.
+MQTT_HOST = "localhost"
 CALLER_ROLE = "lamplighter-caller"
 
 # The emulator takes this key for the account's root, whom no policy limits.

@@ -1,11 +1,13 @@
 //! `devices.csv`: one device a row, columns found by their heading.
 //!
 //! `thingName` is required; `thingType`, `groups` (separated by `;`),
-//! `billingGroup`, `custody` and any number of `attributes.NAME` may be there,
-//! in any order. An empty cell means what a missing column means.
+//! `billingGroup`, `custody`, `issuer` and any number of `attributes.NAME` may
+//! be there, in any order. An empty cell means what a missing column means.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
+
+use lamplighter_domain::device::Issuer;
 
 use crate::failure::Failure;
 
@@ -26,6 +28,7 @@ pub(crate) struct Row {
     pub(crate) groups: Vec<String>,
     pub(crate) billing_group: Option<String>,
     pub(crate) custody: Option<Custody>,
+    pub(crate) issuer: Option<Issuer>,
     pub(crate) attributes: BTreeMap<String, String>,
 }
 
@@ -35,11 +38,12 @@ enum Column {
     Groups,
     BillingGroup,
     Custody,
+    Issuer,
     Attribute(String),
 }
 
 const COLUMNS: &str = "The columns are thingName, thingType, groups (separated by `;`), \
-                       billingGroup, custody and attributes.NAME.";
+                       billingGroup, custody, issuer and attributes.NAME.";
 
 fn column(heading: &str) -> Option<Column> {
     Some(match heading {
@@ -48,6 +52,7 @@ fn column(heading: &str) -> Option<Column> {
         "groups" => Column::Groups,
         "billingGroup" => Column::BillingGroup,
         "custody" => Column::Custody,
+        "issuer" => Column::Issuer,
         _ => Column::Attribute(
             heading
                 .strip_prefix("attributes.")
@@ -133,6 +138,9 @@ fn row(columns: &[Column], record: &csv::StringRecord) -> Result<Row, String> {
                     other => return Err(format!("custody is {other:?}, not device or vault")),
                 });
             }
+            Column::Issuer => {
+                row.issuer = Some(Issuer::parse(cell).map_err(|failure| failure.reason)?);
+            }
             Column::Attribute(name) => {
                 row.attributes.insert(name.clone(), text);
             }
@@ -172,9 +180,9 @@ mod tests {
     #[test]
     fn columns_are_found_by_heading() {
         let rows = read_text(
-            "\u{feff}custody,attributes.city,thingName,groups,thingType,billingGroup\n\
-             device,milan,milan-1, milan ; milan-navigli,streetlight,billing-milan\n\
-             ,,milan-2,,,\n",
+            "\u{feff}custody,attributes.city,thingName,groups,thingType,billingGroup,issuer\n\
+             device,milan,milan-1, milan ; milan-navigli,streetlight,billing-milan,kms-ca\n\
+             ,,milan-2,,,,\n",
         )
         .unwrap();
         assert_eq!(
@@ -186,6 +194,7 @@ mod tests {
                     groups: vec!["milan".to_owned(), "milan-navigli".to_owned()],
                     billing_group: Some("billing-milan".to_owned()),
                     custody: Some(Custody::Device),
+                    issuer: Some(Issuer::KmsCa),
                     attributes: BTreeMap::from([("city".to_owned(), "milan".to_owned())]),
                 },
                 Row {
@@ -210,6 +219,10 @@ mod tests {
         refused(
             "thingName,custody\nx,device\ny,safe\n",
             "line 3: custody is \"safe\"",
+        );
+        refused(
+            "thingName,issuer\nx,acm\n",
+            "line 2: there is no issuer \"acm\"",
         );
         refused("thingName,custody\n,device\n", "line 2: thingName is empty");
         refused("thingName\nx\ny\nx\n", "line 4: x is in line 2 already");

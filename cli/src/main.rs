@@ -6,6 +6,7 @@
 
 mod api;
 mod bulk;
+mod ca;
 mod catalog;
 mod device;
 mod failure;
@@ -51,6 +52,9 @@ struct Lamp {
 
 #[derive(Debug, Subcommand)]
 enum Group {
+    /// The certificate authority whose key never leaves KMS
+    #[command(subcommand)]
+    Ca(ca::Command),
     /// The fleet's declared organisation
     #[command(subcommand)]
     Catalog(catalog::Command),
@@ -78,6 +82,7 @@ async fn main() -> ExitCode {
 async fn run(lamp: &Lamp) -> Result<Exit, Failure> {
     let connect = async || Ok(Api::new(Settings::resolve(&lamp.target).await?, lamp.tries));
     match &lamp.group {
+        Group::Ca(command) => ca::run(command, connect, lamp.output).await,
         Group::Catalog(command) => catalog::run(command, connect, lamp.output).await,
         Group::Device(command) => device::run(command, connect, lamp.output).await,
         Group::Operation(command) => operation::run(command, &connect().await?, lamp.output).await,

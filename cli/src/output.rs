@@ -125,7 +125,7 @@ pub(crate) fn readable(value: &Value) -> Value {
             .iter()
             .filter(|(name, _)| !name.ends_with("Pem"))
             .map(|(name, value)| match value.as_u64() {
-                Some(millis) if name.ends_with("At") || name.ends_with("After") => {
+                Some(millis) if ["At", "After", "Before"].iter().any(|e| name.ends_with(e)) => {
                     (name.clone(), Value::from(Moment(millis).rfc3339()))
                 }
                 _ => (name.clone(), readable(value)),

@@ -171,6 +171,58 @@ fn creation_by_file_makes_keys_once_and_is_repeatable() {
 }
 
 #[test]
+fn the_authority_is_made_once_and_followed_by_name() {
+    let authority = |id: &str| {
+        json!({ "authorityId": id.repeat(40), "status": "ACTIVE", "subject": "Milan lights",
+                "notBefore": 0, "notAfter": 1000, "certificatePem": "PEM" })
+    };
+    let made = authority("a");
+    let service = Service::answering(|n| Reply::new(if n == 0 { 201 } else { 200 }, made.clone()));
+    for created in [true, false] {
+        let run = lamp(
+            &service,
+            &[
+                "ca",
+                "init",
+                "--subject",
+                "Milan lights",
+                "--years",
+                "12",
+                "--output",
+                "json",
+            ],
+        );
+        assert_eq!(
+            (run.exit, lines(&run.stdout)[0]["created"].clone()),
+            (0, json!(created))
+        );
+    }
+    let seen = service.seen();
+    assert_eq!(seen[0].target, "/api/authorities");
+    assert_eq!(
+        seen[0].body,
+        json!({ "subject": "Milan lights", "years": 12 })
+    );
+
+    let service = Service::answering(|n| match n {
+        0 => Reply::new(200, json!({ "items": [authority("a")] })),
+        1 => Reply::lost(),
+        _ => Reply::new(200, authority("b")),
+    });
+    let run = lamp(&service, &["ca", "rotate"]);
+    assert_eq!(run.exit, 0, "{run:?}");
+    assert!(run.stdout.contains("1970-01-01T00:00:01Z"), "{run:?}");
+    let seen = service.seen();
+    assert_eq!(seen[1].body, json!({ "replaces": "a".repeat(40) }));
+    assert_eq!(seen[1].body, seen[2].body, "the same request again");
+
+    let service = Service::answering(|_| Reply::new(200, json!({ "items": [] })));
+    assert_eq!(lamp(&service, &["ca", "list"]).exit, 0);
+    assert_eq!(lamp(&service, &["ca", "rotate"]).exit, 3);
+    assert_eq!(service.seen().len(), 2, "there is nothing to follow");
+}
+
+#[test]
 fn deletion_is_pending_until_it_is_proven() {
     let line = |clear: bool| {
         json!({ "subject": "thing", "looked": "DescribeThing", "found": "-",

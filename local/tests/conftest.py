@@ -18,7 +18,7 @@ import pytest
 from botocore.config import Config
 
 from local import process
-from local.settings import ACCOUNT, REGION, ROOT_KEY, ROOT_SECRET, StateDir
+from local.settings import ACCOUNT, MQTT_HOST, REGION, ROOT_KEY, ROOT_SECRET, StateDir
 from local.tests.deployed import Stack, deploy_stack
 
 _ONE_ATTEMPT = Config(retries={"max_attempts": 0}, connect_timeout=5, read_timeout=30)
@@ -69,7 +69,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     try:
         with urllib.request.urlopen(f"{emulator.endpoint}/_ministack/iot/ca.pem", timeout=10) as answer:
             state.mqtt_ca_file.write_bytes(answer.read())
-        yield Cloud(emulator.endpoint, "127.0.0.1", emulator.mqtt_port, state.mqtt_ca_file)
+        yield Cloud(emulator.endpoint, MQTT_HOST, emulator.mqtt_port, state.mqtt_ca_file)
     finally:
         process.stop(state)
 

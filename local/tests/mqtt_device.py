@@ -62,8 +62,9 @@ def allow_all(cloud: Cloud, policy_name: str, target: str) -> None:
 class Device:
     """One connection; `connect` says whether the broker accepted it."""
 
-    def __init__(self, cloud: Cloud, client_id: str, identity: Identity | None) -> None:
+    def __init__(self, cloud: Cloud, client_id: str, identity: Identity | None, host: str | None = None) -> None:
         self.client_id = client_id
+        self._host = host or cloud.mqtt_host
         self.identity = identity
         self._cloud = cloud
         self._answered = threading.Event()
@@ -93,7 +94,7 @@ class Device:
 
     def connect(self) -> bool:
         try:
-            self._client.connect(self._cloud.mqtt_host, self._cloud.mqtt_port, keepalive=30)
+            self._client.connect(self._host, self._cloud.mqtt_port, keepalive=30)
         except (ssl.SSLError, OSError):
             return False
         self._client.loop_start()

@@ -40,6 +40,45 @@ def test_a_policy_has_at_most_five_versions(iot, new_policy):
     iot.create_policy_version(policyName=name, policyDocument=DOCUMENT)
 
 
+def test_the_default_version_is_the_one_in_force_and_is_not_deleted(cloud, iot, new_policy, tmp_path):
+    arn = new_identity(cloud, tmp_path).arn
+    name = new_policy(arn)
+    other = policy_document([{"Effect": "Deny", "Action": "iot:Connect", "Resource": "*"}])
+    made = iot.create_policy_version(policyName=name, policyDocument=other)
+    assert (made["policyVersionId"], made["isDefaultVersion"]) == ("2", False)
+
+    def in_force() -> str:
+        [policy] = iot.get_effective_policies(principal=arn)["effectivePolicies"]
+        return policy["policyDocument"]
+
+    assert in_force() == DOCUMENT
+    for _ in range(2):
+        iot.set_default_policy_version(policyName=name, policyVersionId="2")
+    assert in_force() == other
+    assert iot.get_policy(policyName=name)["defaultVersionId"] == "2"
+    shown = {version["versionId"]: version["isDefaultVersion"]
+             for version in iot.list_policy_versions(policyName=name)["policyVersions"]}
+    assert shown == {"1": False, "2": True}
+    with refused("DeleteConflictException"):
+        iot.delete_policy_version(policyName=name, policyVersionId="2")
+    iot.delete_policy_version(policyName=name, policyVersionId="1")
+    # A number that was used is not used again, be it the latest.
+    assert iot.create_policy_version(policyName=name, policyDocument=DOCUMENT)["policyVersionId"] == "3"
+    iot.delete_policy_version(policyName=name, policyVersionId="3")
+    latest = iot.create_policy_version(policyName=name, policyDocument=DOCUMENT, setAsDefault=True)
+    assert (latest["policyVersionId"], in_force()) == ("4", DOCUMENT)
+    for call in (iot.set_default_policy_version, iot.get_policy_version, iot.delete_policy_version):
+        with refused("ResourceNotFoundException"):
+            call(policyName=name, policyVersionId="1")
+
+
+def test_a_policy_with_other_versions_is_not_deleted(iot, new_policy):
+    name = new_policy()
+    iot.create_policy_version(policyName=name, policyDocument=DOCUMENT)
+    with refused("DeleteConflictException"):
+        iot.delete_policy(policyName=name)
+
+
 def test_a_target_has_at_most_ten_policies(cloud, iot, new_policy, tmp_path):
     arn = new_identity(cloud, tmp_path).arn
     for _ in range(10):

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import json
-import time
-import zipfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from local.tests.conftest import policy_document
+from local.tests.keeping_function import KeepingFunction, new_function
 from local.tests.mqtt_device import Device, allow_all, new_identity
-
-# A function that keeps what it was invoked with.
-SOURCE = """
-import json, os
-def handler(event, context):
-    with open(os.environ["KEEP"], "a") as kept:
-        kept.write(json.dumps(event) + "\\n")
-"""
 
 
 @pytest.fixture
@@ -75,21 +64,8 @@ def new_rule(iot, unique) -> Callable[..., str]:
 
 
 @pytest.fixture
-def function(cloud, unique, tmp_path) -> tuple[str, Path]:
-    """A function's ARN, and the file that it adds its events to."""
-    kept = tmp_path / "kept"
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as code:
-        code.writestr("index.py", SOURCE)
-    trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
-    role = cloud.client("iam").create_role(
-        RoleName=unique("function-role"), AssumeRolePolicyDocument=policy_document([trust]),
-    )["Role"]["Arn"]
-    arn = cloud.client("lambda").create_function(
-        FunctionName=unique("function"), Runtime="python3.11", Handler="index.handler", Role=role,
-        Code={"ZipFile": archive.getvalue()}, Environment={"Variables": {"KEEP": str(kept)}},
-    )["FunctionArn"]
-    return arn, kept
+def function(cloud, unique, tmp_path) -> KeepingFunction:
+    return new_function(cloud, unique, tmp_path)
 
 
 def permit(cloud, function_arn: str, source: str) -> None:
@@ -99,15 +75,8 @@ def permit(cloud, function_arn: str, source: str) -> None:
     )
 
 
-def events(kept: Path, seconds: float = 5.0) -> list[dict]:
-    deadline = time.monotonic() + seconds
-    while not kept.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
-
-
 def test_a_permitted_function_is_invoked_with_what_the_sql_selects(cloud, unique, watcher, new_rule, function):
-    arn, kept = function
+    arn = function.arn
     client = unique("claim")
     topic = f"lamplighter/claims/{client}/request"
     rule = new_rule(
@@ -117,7 +86,7 @@ def test_a_permitted_function_is_invoked_with_what_the_sql_selects(cloud, unique
     )
     permit(cloud, arn, rule)
     assert watcher.publish(topic, {"thingName": "light", "nonce": "1"})
-    assert events(kept) == [{
+    assert function.events() == [{
         "thingName": "light",
         "nonce": "1",
         "clientId": watcher.client_id,
@@ -130,7 +99,7 @@ def test_a_permitted_function_is_invoked_with_what_the_sql_selects(cloud, unique
 def test_a_function_that_does_not_permit_the_rule_is_not_invoked_and_the_error_action_runs(
     cloud, unique, watcher, new_rule, republish, function, permitted,
 ):
-    arn, kept = function
+    arn = function.arn
     topic, errors = unique("dt"), unique("errors")
     rule = new_rule(f"SELECT * FROM '{topic}'", {"lambda": {"functionArn": arn}}, republish(errors))
     if permitted == "another rule":
@@ -141,7 +110,7 @@ def test_a_function_that_does_not_permit_the_rule_is_not_invoked_and_the_error_a
     assert (error["ruleName"], error["topic"]) == (rule, topic)
     assert error["failures"][0]["failedAction"] == "LambdaAction"
     assert error["failures"][0]["failedResource"] == arn
-    assert events(kept, seconds=0.5) == []
+    assert function.events(seconds=0.5) == []
 
 
 def test_the_error_action_runs_for_a_function_that_is_not_there(cloud, unique, watcher, new_rule, republish):
@@ -214,3 +183,39 @@ def test_a_queue_gets_the_message_only_under_a_role_that_may_send_it(
     assert watcher.receive()[1]["failures"][0]["failedAction"] == "SqsAction"
     received = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
     assert [json.loads(message["Body"]) for message in received] == [{"a": 1}]
+
+
+def test_every_rule_of_a_lifecycle_event_runs_and_one_that_fails_hinders_no_other(
+    cloud, unique, tmp_path, watcher, new_rule, republish, function,
+):
+    light, told, also, errors = unique("light"), unique("told"), unique("also"), unique("errors")
+    topic = f"$aws/events/presence/connected/{light}"
+    for action in (republish(told), republish(also)):
+        new_rule(f"SELECT *, topic(5) AS topicThing, clientid() AS sender, timestamp() AS at FROM '{topic}'", action)
+    new_rule(f"SELECT * FROM '{topic}'", {"lambda": {"functionArn": function.arn}}, republish(errors))
+    identity = new_identity(cloud, tmp_path)
+    allow_all(cloud, unique("all"), identity.arn)
+    for heard in (told, also, errors):
+        assert watcher.subscribe(heard)
+    with Device(cloud, light, identity) as device:
+        assert device.connect()
+        heard = dict(watcher.receive() for _ in range(3))
+    for each in (told, also):
+        assert heard[each] | {"topicThing": light, "clientId": light, "principalIdentifier": identity.certificate_id,
+                              "eventType": "connected"} == heard[each]
+        # The event is the service's own message: no client sent it.
+        assert heard[each]["sender"] == "n/a"
+        assert 0 <= heard[each]["at"] - heard[each]["timestamp"] < 5000
+    assert heard[errors]["topic"] == topic
+
+
+@pytest.mark.parametrize("topic", ["$aws/events/presence/connected/light", "$aws/events/certificates/registered/ca"])
+def test_nobody_publishes_a_lifecycle_event_himself(cloud, unique, watcher, new_rule, republish, topic):
+    told = unique("told")
+    new_rule(f"SELECT * FROM '{topic}'", republish(told))
+    assert watcher.subscribe(told)
+    identity = watcher.identity
+    with Device(cloud, unique("liar"), identity) as liar:
+        assert liar.connect()
+        assert not liar.publish(topic, {"clientId": "light"})
+    assert watcher.hears_nothing()

@@ -125,6 +125,36 @@ def test_a_deny_wins_wherever_it_stands(fleet):
     assert not fleet.connects(thing, fleet.identity(thing))
 
 
+@pytest.mark.parametrize(("action", "resource"), [
+    ("iot:Connect", "client/*"), ("iot:Publish", "topic/*"), ("iot:Subscribe", "topicfilter/*"),
+])
+def test_a_deny_attached_to_the_certificate_wins_over_its_groups_at_once(fleet, action, resource):
+    thing = fleet.thing(fleet.group([{"Effect": "Allow", "Action": "iot:*", "Resource": "*"}]))
+    identity = fleet.identity(thing)
+
+    def can() -> dict[str, bool]:
+        with Device(fleet.cloud, thing, identity) as device:
+            if not device.connect():
+                return {"iot:Connect": False}
+            return {"iot:Connect": True, "iot:Publish": device.publish("a/b", {}), "iot:Subscribe": device.subscribe("a/b")}
+
+    assert all(can().values())
+    policy = fleet.policy([{"Effect": "Deny", "Action": action, "Resource": f"{ARN}:{resource}"}], identity.arn)
+    assert can()[action] is False
+    fleet.iot.detach_policy(policyName=policy, target=identity.arn)
+    assert all(can().values())
+
+
+def test_a_live_connection_is_held_to_a_deny_attached_meanwhile(fleet):
+    thing = fleet.thing(fleet.group([{"Effect": "Allow", "Action": "iot:*", "Resource": "*"}]))
+    identity = fleet.identity(thing)
+    with Device(fleet.cloud, thing, identity) as device:
+        assert device.connect()
+        assert device.publish("a/b", {})
+        fleet.policy([{"Effect": "Deny", "Action": "iot:Publish", "Resource": "*"}], identity.arn)
+        assert not device.publish("a/b", {})
+
+
 def test_a_device_is_held_to_its_own_topics(fleet):
     group = fleet.group(DEVICE_POLICY)
     thing, other = fleet.thing(group), fleet.thing(group)

@@ -114,7 +114,11 @@ async fn wait(cloud: &Cloud, light: &Light, pause: Pause) {
         Pause::Deadline => "deadline",
     };
     let row = light.row(cloud).await;
-    let until: u64 = row[until]["N"].as_str().expect("a time").parse().expect("a number");
+    let until: u64 = row[until]["N"]
+        .as_str()
+        .expect("a time")
+        .parse()
+        .expect("a number");
     let now = std::time::SystemTime::now()
         .duration_since(std::time::SystemTime::UNIX_EPOCH)
         .expect("a clock after 1970")
@@ -131,7 +135,9 @@ async fn in_force(cloud: &Cloud, light: &Light) -> Result<(), String> {
     } else {
         light.new_id(cloud).await
     };
-    let certificate = describe(cloud, &format!("/certificates/{proved}")).await.json();
+    let certificate = describe(cloud, &format!("/certificates/{proved}"))
+        .await
+        .json();
     let active = certificate["certificateDescription"]["status"] == "ACTIVE";
     let attached = principals(cloud, &light.thing).await;
     if !active || !attached.iter().any(|arn| arn.ends_with(&proved)) {
@@ -152,7 +158,12 @@ async fn case(
     let light = Light::new(cloud).await;
     let here = format!(
         "{}: {} {} #{} in event {} of {}",
-        course.name, struck.mode, struck.point.operation, struck.point.nth, struck.event, light.thing
+        course.name,
+        struck.mode,
+        struck.point.operation,
+        struck.point.nth,
+        struck.event,
+        light.thing
     );
     if let Err(wrong) = run(cloud, course, &light, Some(&struck)).await {
         return Some(format!("{here}: {wrong}"));
@@ -165,7 +176,9 @@ async fn case(
 async fn matrix(course: &Course) {
     let cloud = &Cloud::open();
     let light = Light::new(cloud).await;
-    let traces = run(cloud, course, &light, None).await.expect("an undisturbed run");
+    let traces = run(cloud, course, &light, None)
+        .await
+        .expect("an undisturbed run");
     let undisturbed = &state_of(cloud, &light.thing).await;
     let mut points = Vec::new();
     for (event, trace) in traces.iter().enumerate() {
@@ -195,7 +208,9 @@ async fn matrix(course: &Course) {
     let things = after.things.difference(&before.things).count();
     let certificates = after.certificates.difference(&before.certificates).count();
     if certificates != things {
-        wrong.push(format!("{things} things came, and {certificates} certificates"));
+        wrong.push(format!(
+            "{things} things came, and {certificates} certificates"
+        ));
     }
     assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
 }

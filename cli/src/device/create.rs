@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
+use lamplighter_domain::device::Issuer;
 use serde_json::{Value, json};
 
 use super::{pair, pairs, rows, thing_name};
@@ -24,7 +25,7 @@ pub(crate) struct Arguments {
     names: Vec<String>,
 
     /// A CSV file with a device a row: thingName, thingType, groups
-    /// (separated by `;`), billingGroup, custody, attributes.NAME
+    /// (separated by `;`), billingGroup, custody, issuer, attributes.NAME
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
 
@@ -47,6 +48,11 @@ pub(crate) struct Arguments {
     /// Where the private key lives, where the file does not say
     #[arg(long, value_enum, default_value_t = Custody::Device)]
     custody: Custody,
+
+    /// What signs the certificate, aws-iot or kms-ca, where the file does not
+    /// say; the stack's own choice where neither does
+    #[arg(long, value_parser = issuer)]
+    issuer: Option<Issuer>,
 
     /// A signing request (PEM) that the device itself made
     #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "custody"])]
@@ -88,6 +94,7 @@ impl Arguments {
                 .take()
                 .or_else(|| self.billing_group.clone());
             row.custody = row.custody.or(Some(self.custody));
+            row.issuer = row.issuer.or(self.issuer);
             if row.groups.is_empty() {
                 row.groups.clone_from(&self.groups);
             }
@@ -190,6 +197,7 @@ fn request(row: &Row, csr: Option<&str>) -> Value {
         ("thingType", row.thing_type.as_deref()),
         ("billingGroup", row.billing_group.as_deref()),
         ("csr", csr),
+        ("issuer", row.issuer.map(Issuer::name)),
     ];
     for (field, value) in optional {
         if let Some(value) = value {
@@ -197,6 +205,10 @@ fn request(row: &Row, csr: Option<&str>) -> Value {
         }
     }
     body
+}
+
+fn issuer(text: &str) -> Result<Issuer, String> {
+    Issuer::parse(text).map_err(|failure| format!("{}; {}", failure.reason, failure.remedy))
 }
 
 fn show(outcomes: &[Outcome]) {

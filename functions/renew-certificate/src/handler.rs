@@ -2,6 +2,7 @@
 
 use lambda_runtime::LambdaEvent;
 use lamplighter_aws::failure::Reported;
+use lamplighter_aws::handout;
 use lamplighter_aws::renewal::Renewals;
 use lamplighter_aws::{http, telemetry};
 use lamplighter_domain::Failure;
@@ -38,7 +39,10 @@ async fn over_http(renewals: &Renewals, event: Value) -> http::Response {
     let started = async {
         let request = http::request(event)?;
         let name = ThingName::parse(http::path(&request, "thingName"))?;
-        let key = http::idempotency_key(&request)?;
+        let key = handout::idempotency_key(
+            &http::body(&request)?,
+            http::header(&request, "idempotency-key"),
+        )?;
         renewals.request(&name, key.as_deref()).await
     };
     match started.await {

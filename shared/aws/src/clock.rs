@@ -2,6 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use lamplighter_domain::Failure;
+use lamplighter_domain::authority::Serial;
 use lamplighter_domain::names::OperationId;
 use lamplighter_domain::time::Moment;
 
@@ -21,4 +23,11 @@ pub fn operation_id() -> OperationId {
     let mut bytes = [0; 16];
     aws_lc_rs::rand::fill(&mut bytes).expect("the operating system gives randomness");
     OperationId::from_random(bytes)
+}
+
+/// A new certificate's serial number.
+pub fn serial() -> Result<Serial, Failure> {
+    let mut bytes = [0; 16];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Failure::bug("no randomness"))?;
+    Serial::from_random(bytes)
 }

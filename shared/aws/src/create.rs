@@ -5,24 +5,27 @@
 //! and commits; a terminal failure undoes, newest first, whatever may have
 //! been done, unknown outcomes included (invariant 3).
 
-use std::sync::Mutex;
+mod undo;
+mod work;
+
 use std::time::Duration;
 
 use aws_config::SdkConfig;
+use lamplighter_domain::Failure;
 use lamplighter_domain::create::{self, CreatePlan, Mint, Step, Taken};
 use lamplighter_domain::csr::Csr;
 use lamplighter_domain::device::{CertificateRecord, Custody, DeviceRecord, Issuer};
-use lamplighter_domain::due::{Due, RenewalAge};
-use lamplighter_domain::names::{GroupName, OperationId, ThingName};
+use lamplighter_domain::due::RenewalAge;
+use lamplighter_domain::names::{GroupName, OperationId};
 use lamplighter_domain::operation::{Operation, OperationStatus};
 use lamplighter_domain::request::CreateRequest;
 use lamplighter_domain::time::Moment;
-use lamplighter_domain::{Failure, Kind};
 use serde::Serialize;
 
+use self::work::Work;
 use crate::claims::{Claimed, Claims};
 use crate::clock;
-use crate::issuer::{self, Minted};
+use crate::issuer::{Issuers, Minted};
 use crate::server_ca::AMAZON_ROOT_CA_1;
 use crate::setup;
 use crate::table::Table;
@@ -35,8 +38,12 @@ pub struct Creator {
     pub claims: Claims,
     /// AWS IoT's things and groups.
     pub things: Things,
+    /// What signs certificates.
+    pub issuers: Issuers,
     /// Where keys made here are kept.
     pub vault: Vault,
+    /// The issuer of a device that names none.
+    pub default_issuer: Issuer,
     /// The group of a device that names none.
     pub default_group: GroupName,
     /// The host devices connect to.
@@ -82,11 +89,12 @@ const POLL_MILLIS: u64 = 150;
 impl Creator {
     /// What the stack gives a creation.
     pub fn from_env(sdk: &SdkConfig) -> Result<Self, Failure> {
+        let (table, things) = (Table::from_env(sdk)?, Things::new(sdk));
         Ok(Self {
-            claims: Claims {
-                table: Table::from_env(sdk)?,
-            },
-            things: Things::new(sdk),
+            issuers: Issuers::from_env(sdk, &table, &things)?,
+            claims: Claims { table },
+            things,
+            default_issuer: Issuer::parse(&setup::required("ISSUER")?)?,
             vault: Vault::from_env(sdk)?,
             default_group: GroupName::parse(&setup::required("DEFAULT_GROUP")?)?,
             endpoint: setup::required("IOT_ENDPOINT")?,
@@ -104,7 +112,9 @@ impl Creator {
         idempotency_key: Option<&str>,
         deadline: Moment,
     ) -> Result<Created, Failure> {
-        let request = request.or_default_group(&self.default_group);
+        let request = request
+            .or_default_group(&self.default_group)
+            .or_default_issuer(self.default_issuer);
         let operation_id = idempotency_key.map_or_else(clock::operation_id, OperationId::from_key);
         let plan = CreatePlan::new(operation_id, request);
         let key = (plan.custody == Custody::Vault)
@@ -112,16 +122,21 @@ impl Creator {
             .transpose()?;
 
         let started = clock::now();
-        let (claimed, sealed, seen) = tokio::join!(
+        let (claimed, sealed, prepared, seen) = tokio::join!(
             self.claims.claim(&plan, started, deadline),
             self.seal(&plan, key.as_ref()),
+            self.prepare(&plan, key.as_ref(), started),
             self.things.surroundings(&plan.request),
         );
         match claimed? {
             Claimed::Fresh(operation) => {
                 let admitted = seen.and_then(|seen| create::admit(&plan.request, &seen, false));
-                match admitted.and(sealed) {
-                    Ok(sealed) => self.run(Work::new(&plan, &operation, key, sealed)).await,
+                let ready = admitted.and_then(|()| Ok((sealed?, prepared?)));
+                match ready {
+                    Ok((sealed, mint)) => {
+                        let work = Work::new(&plan, &operation, key, sealed, Some(mint));
+                        self.run(work).await
+                    }
                     // Nothing has been done but the claim.
                     Err(failure) => self.refuse(&operation, failure).await,
                 }
@@ -193,7 +208,11 @@ impl Creator {
             .and_then(|seen| create::admit(&plan.request, &seen, true))
             .and(sealed)
         {
-            Ok(sealed) => self.run(Work::new(&plan, &operation, key, sealed)).await,
+            Ok(sealed) => {
+                let mint = operation.mint.as_ref().map(Mint::taken_up);
+                let work = Work::new(&plan, &operation, key, sealed, mint);
+                self.run(work).await
+            }
             Err(failure) => self.failed(&plan, &operation, failure).await,
         }
     }
@@ -203,6 +222,19 @@ impl Creator {
             Some(key) => self.vault.seal(&plan.request.thing_name, key).await,
             None => Ok(Vec::new()),
         }
+    }
+
+    /// What will be recorded before the certificate is made. Nothing exists of
+    /// it yet, so it may run beside the claim.
+    async fn prepare(
+        &self,
+        plan: &CreatePlan,
+        key: Option<&FreshKey>,
+        now: Moment,
+    ) -> Result<Mint, Failure> {
+        let csr = work::csr(plan, key)?;
+        let (issuer, thing) = (plan.request.issuer(), &plan.request.thing_name);
+        self.issuers.prepare(issuer, thing, csr, now).await
     }
 
     /// The rounds after the claim.
@@ -230,11 +262,7 @@ impl Creator {
 
     async fn rounds(&self, work: &Work<'_>) -> Result<DeviceRecord, Failure> {
         let (plan, operation) = (work.plan, work.operation);
-        let mut csr = match (&plan.request.csr, &work.key) {
-            (Some(csr), _) => csr.clone(),
-            (None, Some(key)) => key.csr.clone(),
-            (None, None) => return Err(Failure::bug("neither a signing request nor a key")),
-        };
+        let mut csr = work::csr(plan, work.key.as_ref())?.clone();
         for round in plan.rounds() {
             if round == [Step::Commit] {
                 break;
@@ -266,22 +294,26 @@ impl Creator {
             // A resumed creation may find another key stored than the one it
             // has just made, so there the intent follows the storing.
             Step::IntendMint if operation.attempt > 1 && plan.custody == Custody::Vault => {}
-            Step::IntendMint => {
-                self.claims
-                    .intend_mint(operation, &intent(operation, csr))
-                    .await?;
-            }
+            Step::IntendMint => self.intend(work, csr).await?,
             Step::StoreKey => {
                 let object = plan.key_object.as_deref().unwrap_or_default();
                 let stored = self.vault.store(object, work.sealed.clone(), csr).await?;
                 if operation.attempt > 1 {
-                    self.claims
-                        .intend_mint(operation, &intent(operation, &stored))
-                        .await?;
+                    self.intend(work, &stored).await?;
                 }
                 return Ok(Some(stored));
             }
-            Step::Mint => work.set(self.mint(operation, csr).await?)?,
+            Step::Mint => {
+                let (issuer, thing) = (plan.request.issuer(), &plan.request.thing_name);
+                let mint = work
+                    .mint_of(csr)?
+                    .ok_or_else(|| Failure::bug("no intent to mint"))?;
+                let minted = self
+                    .issuers
+                    .issue(issuer, thing, csr, &mint, work.repeats(csr))
+                    .await?;
+                work.set_minted(minted)?;
+            }
             Step::JoinGroup(group) => self.things.join(&plan.request.thing_name, group).await?,
             Step::Attach => {
                 self.things
@@ -298,129 +330,20 @@ impl Creator {
         Ok(None)
     }
 
-    /// Makes the certificate; an earlier intent means that one may exist.
-    async fn mint(&self, operation: &Operation, csr: &Csr) -> Result<Minted, Failure> {
-        if let Some(earlier) = &operation.mint
-            && let Some(found) = self
-                .adopt(&operation.thing_name, csr, earlier.intended_at)
-                .await?
-        {
-            return Ok(found);
-        }
-        let since = clock::now();
-        match issuer::mint(&self.things.iot, csr).await {
-            Err(failure) if failure.kind == Kind::Unknown => {
-                match self.adopt(&operation.thing_name, csr, since).await? {
-                    Some(found) => Ok(found),
-                    None => issuer::mint(&self.things.iot, csr).await,
-                }
+    /// Records what is about to be minted. What an earlier delivery recorded
+    /// stands, unless it was for a key that was never stored.
+    async fn intend(&self, work: &Work<'_>, csr: &Csr) -> Result<(), Failure> {
+        let request = &work.plan.request;
+        let mint = match work.mint_of(csr)? {
+            Some(mint) => mint,
+            None => {
+                self.issuers
+                    .prepare(request.issuer(), &request.thing_name, csr, clock::now())
+                    .await?
             }
-            outcome => outcome,
-        }
-    }
-
-    /// Keeps one of the certificates that exist for a key, the attached one if
-    /// one is, and discards the rest.
-    async fn adopt(
-        &self,
-        thing: &ThingName,
-        csr: &Csr,
-        since: Moment,
-    ) -> Result<Option<Minted>, Failure> {
-        let mut found = issuer::find_minted(&self.things.iot, csr.public_key(), since).await?;
-        let attached = self.things.principals(thing).await?;
-        found.sort_by_key(|minted| attached.contains(&minted.certificate_arn));
-        let kept = found.pop();
-        for spare in found {
-            issuer::discard(&self.things.iot, &spare.certificate_id).await?;
-        }
-        Ok(kept)
-    }
-
-    /// Undoes what the operation did or may have done, then says why.
-    async fn undo(
-        &self,
-        plan: &CreatePlan,
-        operation: &Operation,
-        failure: Failure,
-    ) -> Result<Created, Failure> {
-        self.claims.begin_undo(operation, &failure).await?;
-        let made = self.made(operation).await?;
-        for step in plan.undo() {
-            let undone = self.undo_step(&step, plan, &made).await;
-            match undone {
-                Ok(()) => {}
-                Err(busy) if busy.kind.retryable() => return Err(busy),
-                Err(stuck) => {
-                    self.claims.stuck(operation, &stuck, clock::now()).await?;
-                    return Err(Failure::new(
-                        Kind::Stuck,
-                        format!("the creation failed ({failure}) and could not be undone"),
-                        "Delete the device; if that fails too, see the operation.",
-                    )
-                    .operator(format!("undoing {step:?}: {}", stuck.operator)));
-                }
-            }
-        }
-        self.refuse(operation, failure).await
-    }
-
-    /// The certificates that the operation made, or may have made.
-    async fn made(&self, operation: &Operation) -> Result<Vec<Minted>, Failure> {
-        // Read afresh: this very invocation may have recorded the intent.
-        let recorded = self.claims.operation(&operation.operation_id).await?;
-        let Some(mint) = recorded.and_then(|operation| operation.mint) else {
-            return Ok(Vec::new());
         };
-        let iot = &self.things.iot;
-        match &mint.certificate_id {
-            Some(id) => Ok(issuer::describe(iot, id.as_str())
-                .await?
-                .into_iter()
-                .collect()),
-            None => issuer::find_minted(iot, &mint.public_key, mint.intended_at).await,
-        }
-    }
-
-    /// Undoes one step, as far as it was this operation's doing: a thing that
-    /// somebody else has made meanwhile, and what is attached to it, stays.
-    async fn undo_step(
-        &self,
-        step: &Step,
-        plan: &CreatePlan,
-        made: &[Minted],
-    ) -> Result<(), Failure> {
-        let name = &plan.request.thing_name;
-        match step {
-            Step::Attach => {
-                for certificate in made {
-                    self.things
-                        .detach(name, &certificate.certificate_arn)
-                        .await?;
-                }
-                Ok(())
-            }
-            Step::Mint => {
-                for certificate in made {
-                    issuer::discard(&self.things.iot, &certificate.certificate_id).await?;
-                }
-                Ok(())
-            }
-            Step::CreateThing => {
-                let ours: Vec<_> = made
-                    .iter()
-                    .map(|made| made.certificate_arn.as_str())
-                    .collect();
-                self.things.delete_as_planned(&plan.request, &ours).await
-            }
-            Step::StoreKey => match &plan.key_object {
-                Some(object) => self.vault.purge(object).await,
-                None => Ok(()),
-            },
-            Step::IntendMint | Step::JoinGroup(_) | Step::RecordCertificate | Step::Commit => {
-                Ok(())
-            }
-        }
+        self.claims.intend_mint(work.operation, &mint).await?;
+        work.set_mint(mint)
     }
 
     async fn refuse(&self, operation: &Operation, failure: Failure) -> Result<Created, Failure> {
@@ -442,75 +365,19 @@ impl Creator {
             .claims
             .certificate(&record.request.thing_name, id)
             .await?;
+        let issuer_pem = self.issuers.certificate_of_issuer(&certificate).await?;
         Ok(Created {
             thing_name: record.request.thing_name.to_string(),
             status: record.status.name(),
             certificate_id: id.to_string(),
             certificate_pem: certificate.certificate_pem,
             server_ca_pem: self.server_ca_pem.clone(),
-            issuer_pem: None,
+            issuer_pem,
             endpoint: self.endpoint.clone(),
             custody: record.custody,
             operation_id: record.created_by.clone(),
             fresh,
         })
-    }
-}
-
-/// What the steps of one run share.
-struct Work<'a> {
-    plan: &'a CreatePlan,
-    operation: &'a Operation,
-    key: Option<FreshKey>,
-    sealed: Vec<u8>,
-    minted: Mutex<Option<Minted>>,
-}
-
-impl<'a> Work<'a> {
-    fn new(
-        plan: &'a CreatePlan,
-        operation: &'a Operation,
-        key: Option<FreshKey>,
-        sealed: Vec<u8>,
-    ) -> Self {
-        Self {
-            plan,
-            operation,
-            key,
-            sealed,
-            minted: Mutex::default(),
-        }
-    }
-
-    fn set(&self, minted: Minted) -> Result<(), Failure> {
-        *self
-            .minted
-            .lock()
-            .map_err(|_| Failure::bug("a poisoned lock"))? = Some(minted);
-        Ok(())
-    }
-
-    fn minted(&self) -> Result<Minted, Failure> {
-        let minted = self
-            .minted
-            .lock()
-            .map_err(|_| Failure::bug("a poisoned lock"))?;
-        minted
-            .clone()
-            .ok_or_else(|| Failure::bug("attaching before minting"))
-    }
-}
-
-/// An earlier intent's time stands: a certificate may exist since then.
-fn intent(operation: &Operation, csr: &Csr) -> Mint {
-    let intended_at = operation
-        .mint
-        .as_ref()
-        .map_or_else(clock::now, |earlier| earlier.intended_at);
-    Mint {
-        intended_at,
-        public_key: csr.public_key().clone(),
-        certificate_id: None,
     }
 }
 
@@ -520,23 +387,12 @@ fn certificate_record(
     minted: &Minted,
     renewal_age: RenewalAge,
 ) -> CertificateRecord {
-    let ends = lamplighter_domain::csr::not_after(&minted.certificate_pem).unwrap_or_default();
-    let not_after = Moment(u64::try_from(ends).unwrap_or_default() * 1000);
-    let (issuer, issued_at) = (Issuer::AwsIot, clock::now());
-    let name = &plan.request.thing_name;
-    let due = Due::of(issuer, issued_at, not_after, name, renewal_age);
+    let request = &plan.request;
+    let (issuer, name) = (request.issuer(), &request.thing_name);
     CertificateRecord {
-        certificate_id: minted.certificate_id.clone(),
-        certificate_pem: minted.certificate_pem.clone(),
-        public_key: csr.public_key().clone(),
         custody: plan.custody,
         key_object: plan.key_object.clone(),
-        issuer,
-        issued_at,
-        not_after,
-        due_at: Some(due.due_at),
-        due_shard: Some(due.due_shard),
-        hand_out: None,
+        ..minted.record(issuer, name, csr.public_key(), renewal_age)
     }
 }
 

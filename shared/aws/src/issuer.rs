@@ -1,27 +1,30 @@
-//! The issuer `aws-iot`: certificates from AWS IoT's own authority.
+//! What signs certificates: AWS IoT's own authority, or ours.
 //!
-//! `CreateCertificateFromCsr` cannot be repeated: the same request again makes
-//! another certificate. So it is sent once, and when its answer is lost the
-//! certificate is looked for by its public key.
+//! Both go the same way: `prepare` says what is about to be made, the caller
+//! records that, and only then does `issue` make it. So whoever takes the work
+//! up after a crash knows what may exist (invariant 3).
 
-use std::time::Duration;
+pub mod aws_iot;
+#[cfg(all(feature = "dynamodb", feature = "kms"))]
+pub mod kms_ca;
 
+use aws_config::SdkConfig;
 use aws_sdk_iot::Client;
-use aws_sdk_iot::config::retry::RetryConfig;
-use aws_sdk_iot::types::CertificateStatus;
+use lamplighter_domain::Failure;
+use lamplighter_domain::create::Mint;
 use lamplighter_domain::csr::{self, Csr, PublicKeyId};
-use lamplighter_domain::names::CertificateId;
+use lamplighter_domain::device::{self, CertificateRecord, Custody};
+use lamplighter_domain::due::{Due, RenewalAge};
+use lamplighter_domain::names::{CertificateId, ThingName};
 use lamplighter_domain::time::Moment;
-use lamplighter_domain::{Failure, Kind};
 
 use crate::failure::{self, Cause};
+#[cfg(all(feature = "dynamodb", feature = "kms"))]
+use crate::table::Table;
+use crate::things::Things;
+use crate::{certificates, clock};
 
-/// How far AWS's clock may be behind ours when creation dates are compared.
-const CLOCK_SKEW_MILLIS: u64 = 5 * 60 * 1000;
-/// How often a throttled request is sent again; being throttled, it did nothing.
-const MINT_ATTEMPTS: u32 = 4;
-
-/// A certificate that exists.
+/// A certificate that exists in AWS IoT.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Minted {
     /// Its id.
@@ -32,89 +35,130 @@ pub struct Minted {
     pub certificate_pem: String,
 }
 
-/// Makes one certificate, ACTIVE, attached to nothing.
-///
-/// # Errors
-/// [`Kind::Unknown`] when the answer was lost: look before asking again.
-pub async fn mint(iot: &Client, csr: &Csr) -> Result<Minted, Failure> {
-    let mut attempt = 0;
-    loop {
-        let answer = iot
-            .create_certificate_from_csr()
-            .certificate_signing_request(csr.pem())
-            .set_as_active(true)
-            .customize()
-            .config_override(aws_sdk_iot::Config::builder().retry_config(RetryConfig::disabled()))
-            .send()
-            .await;
-        let error = match answer {
-            Ok(made) => {
-                return checked(
-                    made.certificate_id,
-                    made.certificate_arn,
-                    made.certificate_pem,
-                    csr.public_key(),
-                );
-            }
-            Err(error) => error,
-        };
-        let mut failure = failure::of("iot:CreateCertificateFromCsr", &error);
-        match failure::cause(&error) {
-            Cause::Throttled if attempt < MINT_ATTEMPTS => {
-                tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
-                attempt += 1;
-            }
-            Cause::Lost => {
-                failure.kind = Kind::Unknown;
-                return Err(failure);
-            }
-            _ => return Err(failure),
+impl Minted {
+    /// The record of a certificate that was made just now, for a key that the
+    /// device made.
+    pub fn record(
+        &self,
+        issuer: device::Issuer,
+        name: &ThingName,
+        public_key: &PublicKeyId,
+        renewal_age: RenewalAge,
+    ) -> CertificateRecord {
+        let ends = csr::not_after(&self.certificate_pem).unwrap_or_default();
+        let not_after = Moment(u64::try_from(ends).unwrap_or_default() * 1000);
+        let issued_at = clock::now();
+        let due = Due::of(issuer, issued_at, not_after, name, renewal_age);
+        CertificateRecord {
+            certificate_id: self.certificate_id.clone(),
+            certificate_pem: self.certificate_pem.clone(),
+            public_key: public_key.clone(),
+            custody: Custody::Device,
+            key_object: None,
+            issuer,
+            issued_at,
+            not_after,
+            due_at: Some(due.due_at),
+            due_shard: Some(due.due_shard),
+            hand_out: None,
         }
     }
 }
 
-/// The certificates for one public key made since a moment, oldest last.
-///
-/// AWS cannot search by key, so certificates are read newest first, back to
-/// that moment. This is off the fast path.
-pub async fn find_minted(
-    iot: &Client,
-    key: &PublicKeyId,
-    since: Moment,
-) -> Result<Vec<Minted>, Failure> {
-    let earliest = since.minus_millis(CLOCK_SKEW_MILLIS);
-    let mut found = Vec::new();
-    let mut marker = None;
-    loop {
-        let page = iot
-            .list_certificates()
-            .ascending_order(false)
-            .page_size(250)
-            .set_marker(marker.take())
-            .send()
-            .await
-            .map_err(|error| failure::of("iot:ListCertificates", &error))?;
-        for certificate in page.certificates() {
-            let made = certificate
-                .creation_date()
-                .and_then(|d| d.to_millis().ok())
-                .unwrap_or_default();
-            if u64::try_from(made).unwrap_or_default() < earliest.0 {
-                return Ok(found);
-            }
-            let Some(id) = certificate.certificate_id() else {
-                continue;
-            };
-            if let Some(minted) = describe(iot, id).await?
-                && PublicKeyId::of_certificate(&minted.certificate_pem).as_ref() == Some(key)
-            {
-                found.push(minted);
-            }
+/// What makes certificates.
+pub trait Issuer {
+    /// What is to be recorded before a certificate is made. Nothing exists in
+    /// AWS IoT yet; prepared and not recorded is as if it had never been.
+    fn prepare(
+        &self,
+        thing: &ThingName,
+        csr: &Csr,
+        now: Moment,
+    ) -> impl Future<Output = Result<Mint, Failure>>;
+
+    /// Makes the certificate of a recorded mint, ACTIVE and attached to
+    /// nothing. `repeated` is whether an earlier invocation may have come as
+    /// far with the same mint.
+    fn issue(
+        &self,
+        thing: &ThingName,
+        csr: &Csr,
+        mint: &Mint,
+        repeated: bool,
+    ) -> impl Future<Output = Result<Minted, Failure>>;
+}
+
+/// Both issuers; each request chooses.
+#[cfg(all(feature = "dynamodb", feature = "kms"))]
+pub struct Issuers {
+    /// AWS IoT's own authority.
+    pub aws_iot: aws_iot::AwsIot,
+    /// Our own authority.
+    pub kms_ca: kms_ca::KmsCa,
+}
+
+#[cfg(all(feature = "dynamodb", feature = "kms"))]
+impl Issuers {
+    /// What the stack gives both.
+    pub fn from_env(sdk: &SdkConfig, table: &Table, things: &Things) -> Result<Self, Failure> {
+        Ok(Self {
+            aws_iot: aws_iot::AwsIot {
+                things: things.clone(),
+            },
+            kms_ca: kms_ca::KmsCa::from_env(sdk, table.clone())?,
+        })
+    }
+
+    /// The certificate of the authority that issued one, where it is published.
+    pub async fn certificate_of_issuer(
+        &self,
+        certificate: &CertificateRecord,
+    ) -> Result<Option<String>, Failure> {
+        match certificate.issuer {
+            device::Issuer::AwsIot => Ok(None),
+            device::Issuer::KmsCa => self
+                .kms_ca
+                .certificate_of_signer(&certificate.certificate_pem)
+                .await
+                .map(Some),
         }
-        marker = page.next_marker;
-        if marker.is_none() {
-            return Ok(found);
+    }
+
+    /// [`Issuer::prepare`] by the chosen one.
+    pub async fn prepare(
+        &self,
+        by: device::Issuer,
+        thing: &ThingName,
+        csr: &Csr,
+        now: Moment,
+    ) -> Result<Mint, Failure> {
+        match by {
+            device::Issuer::AwsIot => self.aws_iot.prepare(thing, csr, now).await,
+            device::Issuer::KmsCa => self.kms_ca.prepare(thing, csr, now).await,
         }
+    }
+
+    /// [`Issuer::issue`] by the chosen one.
+    pub async fn issue(
+        &self,
+        by: device::Issuer,
+        thing: &ThingName,
+        csr: &Csr,
+        mint: &Mint,
+        repeated: bool,
+    ) -> Result<Minted, Failure> {
+        match by {
+            device::Issuer::AwsIot => self.aws_iot.issue(thing, csr, mint, repeated).await,
+            device::Issuer::KmsCa => self.kms_ca.issue(thing, csr, mint, repeated).await,
+        }
+    }
+}
+
+/// The certificates that a recorded mint made, or may have made.
+pub async fn made(iot: &Client, mint: &Mint) -> Result<Vec<Minted>, Failure> {
+    match &mint.certificate_id {
+        Some(id) => Ok(describe(iot, id.as_str()).await?.into_iter().collect()),
+        None => aws_iot::find_minted(iot, &mint.public_key, mint.intended_at).await,
     }
 }
 
@@ -138,54 +182,6 @@ pub async fn describe(iot: &Client, id: &str) -> Result<Option<Minted>, Failure>
 
 /// Removes a certificate that is attached to nothing. Absent is success.
 pub async fn discard(iot: &Client, id: &CertificateId) -> Result<(), Failure> {
-    let inactive = iot
-        .update_certificate()
-        .certificate_id(id.as_str())
-        .new_status(CertificateStatus::Inactive)
-        .send()
-        .await;
-    match inactive {
-        Err(error) if failure::cause(&error) == Cause::NotFound => return Ok(()),
-        Err(error) => return Err(failure::of("iot:UpdateCertificate", &error)),
-        Ok(_) => {}
-    }
-    match iot
-        .delete_certificate()
-        .certificate_id(id.as_str())
-        .send()
-        .await
-    {
-        Err(error) if failure::cause(&error) == Cause::NotFound => Ok(()),
-        // AWS detaches in its own time; the certificate is INACTIVE meanwhile.
-        Err(error) if failure::cause(&error) == Cause::Conflict => {
-            Err(Failure::busy("AWS is still detaching the certificate", 2))
-        }
-        Err(error) => Err(failure::of("iot:DeleteCertificate", &error)),
-        Ok(_) => Ok(()),
-    }
-}
-
-/// AWS defines the id as the SHA-256 of the certificate's DER; and a
-/// certificate for another key than ours would be useless to the device.
-fn checked(
-    id: Option<String>,
-    arn: Option<String>,
-    pem: Option<String>,
-    key: &PublicKeyId,
-) -> Result<Minted, Failure> {
-    let pem = pem.unwrap_or_default();
-    let computed = csr::certificate_id(&pem);
-    if computed.as_ref().map(CertificateId::as_str) != id.as_deref()
-        || PublicKeyId::of_certificate(&pem).as_ref() != Some(key)
-    {
-        return Err(Failure::bug(format!(
-            "AWS returned {id:?}, which is not the certificate asked for"
-        )));
-    }
-    let certificate_id = computed.ok_or_else(|| Failure::bug("a certificate without an id"))?;
-    Ok(Minted {
-        certificate_id,
-        certificate_arn: arn.unwrap_or_default(),
-        certificate_pem: pem,
-    })
+    certificates::deactivate(iot, id).await?;
+    certificates::delete(iot, id).await
 }

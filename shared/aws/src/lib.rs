@@ -9,6 +9,8 @@
 pub mod account;
 #[cfg(feature = "eventbridge")]
 pub mod announce;
+#[cfg(all(feature = "dynamodb", feature = "kms"))]
+pub mod authorities;
 #[cfg(all(feature = "dynamodb", feature = "iot"))]
 pub mod catalog;
 #[cfg(feature = "iot")]
@@ -55,6 +57,8 @@ pub mod replies;
 mod rotations;
 pub mod server_ca;
 pub mod setup;
+#[cfg(feature = "kms")]
+pub mod signing;
 #[cfg(feature = "dynamodb")]
 pub mod table;
 pub mod telemetry;

@@ -130,11 +130,16 @@ impl Renewals {
         let mut rotation = self
             .change(step, |row| row.lease(clock::now(), deadline))
             .await?;
+        // What this invocation has not begun itself, an earlier one may have.
+        let mut repeated = true;
         loop {
             let now = clock::now();
             match rotation.next() {
-                Next::Do(work) => match self.perform(&rotation, &work).await {
-                    Ok(made) => rotation = self.finish(step, &work, made).await?,
+                Next::Do(work) => match self.perform(&rotation, &work, repeated).await {
+                    Ok(made) => {
+                        rotation = self.finish(step, &work, made).await?;
+                        repeated = false;
+                    }
                     Err(failure) => {
                         self.change(step, |row| Ok(row.release())).await?;
                         return Err(failure);

@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use lamplighter_domain::Failure;
+use lamplighter_domain::authority::AuthorityId;
 use lamplighter_domain::names::{
     CertificateId, OperationId, ProfileName, ThingName, ThingTypeName,
 };
@@ -76,6 +77,16 @@ impl Key {
     /// `PROFILE#name / PROFILE`.
     pub fn profile(name: &ProfileName) -> Self {
         Self::new(format!("PROFILE#{name}"), "PROFILE")
+    }
+
+    /// `CA#id / AUTHORITY`.
+    pub fn authority(id: &AuthorityId) -> Self {
+        Self::new(format!("CA#{id}"), "AUTHORITY")
+    }
+
+    /// `CA#ACTIVE / POINTER`: the authorities that stand.
+    pub fn standing() -> Self {
+        Self::new("CA#ACTIVE".to_owned(), "POINTER")
     }
 
     /// `TYPE#name / TOPICS`: where devices of a type leave retained messages.

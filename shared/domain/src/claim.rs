@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::csr::Csr;
+use crate::device::Issuer;
 use crate::failure::{Failure, Kind};
 use crate::names::{
     AttributeName, AttributeValue, BillingGroupName, CertificateId, GroupName, ProfileName,
@@ -60,6 +61,10 @@ pub struct Profile {
     /// The attributes of what is created.
     #[serde(default)]
     pub attributes: BTreeMap<AttributeName, AttributeValue>,
+    /// What signs the certificates of what is created; the stack's issuer
+    /// where the profile does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<Issuer>,
     /// The claim certificates that may use the profile.
     #[serde(default)]
     pub claim_certificate_ids: BTreeSet<CertificateId>,
@@ -133,6 +138,7 @@ impl Claim {
             groups: profile.groups.clone(),
             billing_group: profile.billing_group.clone(),
             csr: Some(self.csr),
+            issuer: profile.issuer,
             profile: Some(profile.name.clone()),
         };
         request.within_limits()?;
@@ -161,7 +167,7 @@ mod tests {
 
     fn profile() -> Profile {
         serde_json::from_value(json!({
-            "name": "milan", "thingType": "streetlight", "groups": ["milan"],
+            "name": "milan", "thingType": "streetlight", "groups": ["milan"], "issuer": "kms-ca",
             "claimCertificateIds": [CLAIM],
         }))
         .unwrap()
@@ -175,6 +181,7 @@ mod tests {
             .unwrap();
         assert_eq!(request.thing_type.unwrap().as_str(), "streetlight");
         assert_eq!(request.profile.unwrap().as_str(), "milan");
+        assert_eq!(request.issuer, Some(Issuer::KmsCa));
         assert!(request.csr.is_some());
     }
 

@@ -6,8 +6,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::authority::Signed;
 use crate::csr::PublicKeyId;
-use crate::device::{Custody, DeviceRecord, DeviceStatus, listing_shard_of};
+use crate::device::{Custody, DeviceRecord, DeviceStatus, Issuer, listing_shard_of};
 use crate::failure::Failure;
 use crate::names::{CertificateId, GroupName, OperationId};
 use crate::operation::{KEPT_MILLIS, Operation, OperationKind, OperationStatus};
@@ -30,8 +31,10 @@ pub struct CreatePlan {
     pub key_object: Option<String>,
 }
 
-/// How far the minting of a certificate has come: the one step that cannot be
-/// repeated, so its intent stands in the registry before it happens.
+/// How far the minting of a certificate has come. It stands in the registry
+/// before a certificate does in AWS IoT: with `aws-iot` because asking for one
+/// cannot be repeated, with `kms-ca` the signed certificate itself, so that
+/// registering it can.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Mint {
@@ -42,6 +45,42 @@ pub struct Mint {
     /// The certificate, once its id is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_id: Option<CertificateId>,
+    /// The certificate that is signed and has still to be registered, with
+    /// `kms-ca`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_pem: Option<String>,
+}
+
+impl Mint {
+    /// That a certificate for a key is about to be asked for.
+    pub fn intended(public_key: PublicKeyId, now: Moment) -> Self {
+        Self {
+            intended_at: now,
+            public_key,
+            certificate_id: None,
+            certificate_pem: None,
+        }
+    }
+
+    /// The same, when it is taken up again: what was signed stands, what was
+    /// asked for is looked for afresh, from the first time on.
+    #[must_use]
+    pub fn taken_up(&self) -> Self {
+        if self.certificate_pem.is_some() {
+            return self.clone();
+        }
+        Self::intended(self.public_key.clone(), self.intended_at)
+    }
+
+    /// That a signed certificate is about to be registered.
+    pub fn signed(public_key: PublicKeyId, signed: Signed, now: Moment) -> Self {
+        Self {
+            intended_at: now,
+            public_key,
+            certificate_id: Some(signed.certificate_id),
+            certificate_pem: Some(signed.certificate_pem),
+        }
+    }
 }
 
 /// One effect of a creation. Each is *ensured*: done twice is done once.
@@ -51,9 +90,9 @@ pub enum Step {
     CreateThing,
     /// Put the sealed key in the custody bucket.
     StoreKey,
-    /// Record that a certificate is about to be made.
+    /// Record that a certificate is about to be made, or the one that is signed.
     IntendMint,
-    /// Make the certificate, ACTIVE and attached to nothing.
+    /// Make or register the certificate, ACTIVE and attached to nothing.
     Mint,
     /// Join one static group.
     JoinGroup(GroupName),
@@ -91,12 +130,12 @@ impl CreatePlan {
         }
         let mut certificate = vec![Step::Mint];
         certificate.extend(self.request.groups.iter().cloned().map(Step::JoinGroup));
-        vec![
-            thing,
-            certificate,
-            vec![Step::Attach, Step::RecordCertificate],
-            vec![Step::Commit],
-        ]
+        let mut power = vec![Step::Attach];
+        // What is signed before it is registered has been recorded with its intent.
+        if self.request.issuer() == Issuer::AwsIot {
+            power.push(Step::RecordCertificate);
+        }
+        vec![thing, certificate, power, vec![Step::Commit]]
     }
 
     /// The effects to undo, newest first, whatever became of each. Leaving the
@@ -442,6 +481,21 @@ mod tests {
             plan.undo(),
             [Step::Attach, Step::Mint, Step::CreateThing, Step::StoreKey]
         );
+    }
+
+    #[test]
+    fn with_an_authority_of_our_own_the_id_is_recorded_before_anything_is_minted() {
+        let steps = |issuer| {
+            let light = light().or_default_issuer(issuer);
+            CreatePlan::new(OperationId::from_random([7; 16]), light).rounds()
+        };
+        for (issuer, recorded_after) in [(Issuer::AwsIot, true), (Issuer::KmsCa, false)] {
+            let rounds = steps(issuer);
+            assert_eq!(rounds.len() + 1, 5, "{issuer:?}");
+            assert!(rounds[0].contains(&Step::IntendMint) && rounds[1].contains(&Step::Mint));
+            let after = rounds[2].contains(&Step::RecordCertificate);
+            assert_eq!(after, recorded_after, "{issuer:?}");
+        }
     }
 
     #[test]

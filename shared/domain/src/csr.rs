@@ -82,6 +82,16 @@ impl Csr {
     pub fn public_key(&self) -> &PublicKeyId {
         &self.public_key
     }
+
+    /// The key that is to be certified, as DER (RFC 5280, 4.1.2.7).
+    pub fn subject_public_key_info(&self) -> Result<Vec<u8>, Failure> {
+        let broken = || Failure::bug("a signing request that was checked does not parse");
+        let (_, pem) =
+            x509_parser::pem::parse_x509_pem(self.pem.as_bytes()).map_err(|_| broken())?;
+        let (_, request) =
+            X509CertificationRequest::from_der(&pem.contents).map_err(|_| broken())?;
+        Ok(request.certification_request_info.subject_pki.raw.to_vec())
+    }
 }
 
 /// AWS IoT: "either an RSA key with a length of at least 2048 bits or an ECC

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::csr::PublicKeyId;
+use crate::failure::Failure;
 use crate::handout::HandOut;
 use crate::names::{CertificateId, OperationId, ProfileName, ThingName};
 use crate::request::CreateRequest;
@@ -129,8 +130,32 @@ pub struct CertificateRecord {
 pub enum Issuer {
     /// AWS IoT's own authority.
     AwsIot,
-    /// An authority of ours, whose key never leaves KMS.
+    /// Our own authority, whose key never leaves KMS.
     KmsCa,
+}
+
+impl Issuer {
+    /// The issuer as the API spells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AwsIot => "aws-iot",
+            Self::KmsCa => "kms-ca",
+        }
+    }
+
+    /// Reads the API's spelling.
+    pub fn parse(text: &str) -> Result<Self, Failure> {
+        [Self::AwsIot, Self::KmsCa]
+            .into_iter()
+            .find(|issuer| issuer.name() == text)
+            .ok_or_else(|| {
+                Failure::invalid(
+                    "issuer",
+                    format!("there is no issuer {text:?}"),
+                    "Use aws-iot or kms-ca.",
+                )
+            })
+    }
 }
 
 /// `DEVICE#name / TOMBSTONE`: what remains of a deleted device.

@@ -20,6 +20,7 @@
 //! 8. Least privilege.
 
 pub mod announcement;
+pub mod authority;
 pub mod catalog;
 pub mod claim;
 pub mod create;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::csr::Csr;
+use crate::device::Issuer;
 use crate::failure::Failure;
 use crate::names::{
     AttributeName, AttributeValue, BillingGroupName, GroupName, ProfileName, ThingName,
@@ -35,6 +36,7 @@ pub struct RawCreateRequest {
     groups: Vec<String>,
     billing_group: Option<String>,
     csr: Option<String>,
+    issuer: Option<String>,
     idempotency_key: Option<String>,
 }
 
@@ -58,6 +60,9 @@ pub struct CreateRequest {
     /// The signing request, when the device made its own key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub csr: Option<Csr>,
+    /// What signs its certificate; empty until the default is filled in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<Issuer>,
     /// The profile that a claim was made under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<ProfileName>,
@@ -82,7 +87,7 @@ impl CreateRequest {
                 "body",
                 format!("the body is not a creation request: {error}"),
                 "Send JSON: {\"thingName\": …, \"thingType\"?, \"attributes\"?, \"groups\"?, \
-                 \"billingGroup\"?, \"csr\"?, \"idempotencyKey\"?}.",
+                 \"billingGroup\"?, \"csr\"?, \"issuer\"?, \"idempotencyKey\"?}.",
             )
         })?;
         let key = one_key(raw.idempotency_key.as_deref(), header_key)?;
@@ -115,6 +120,7 @@ impl CreateRequest {
                 .map(BillingGroupName::parse)
                 .transpose()?,
             csr: raw.csr.as_deref().map(Csr::parse).transpose()?,
+            issuer: raw.issuer.as_deref().map(Issuer::parse).transpose()?,
             profile: None,
         };
         request.within_limits()?;
@@ -176,6 +182,19 @@ impl CreateRequest {
         self
     }
 
+    /// Fills in the stack's issuer where the caller named none.
+    #[must_use]
+    pub fn or_default_issuer(mut self, default: Issuer) -> Self {
+        self.issuer = self.issuer.or(Some(default));
+        self
+    }
+
+    /// What signs the certificate. Requests recorded before there was a choice
+    /// name none: theirs is AWS IoT.
+    pub fn issuer(&self) -> Issuer {
+        self.issuer.unwrap_or(Issuer::AwsIot)
+    }
+
     /// The first field in which another request for the same name differs.
     pub fn first_difference(&self, other: &Self) -> Option<&'static str> {
         let csr = |r: &Self| r.csr.as_ref().map(|c| c.pem().to_owned());
@@ -186,6 +205,7 @@ impl CreateRequest {
             ("groups", self.groups != other.groups),
             ("billingGroup", self.billing_group != other.billing_group),
             ("csr", csr(self) != csr(other)),
+            ("issuer", self.issuer() != other.issuer()),
             ("profile", self.profile != other.profile),
         ]
         .into_iter()
@@ -300,6 +320,8 @@ mod tests {
         );
         check(&json!({"thingName": "a", "attributes": {"a": ""}}), None);
         check(&json!({"thingName": "a", "csr": "junk"}), Some("csr"));
+        check(&json!({"thingName": "a", "issuer": "kms-ca"}), None);
+        check(&json!({"thingName": "a", "issuer": "acm"}), Some("issuer"));
         check(
             &json!({"thingName": "a", "idempotencyKey": ""}),
             Some("idempotencyKey"),
@@ -332,6 +354,12 @@ mod tests {
         };
         let reordered = json!({"groups": ["h", "g", "g"], "thingType": "t", "thingName": "a"});
         assert_eq!(read(&base).first_difference(&read(&reordered)), None);
+        let named = read(&base).or_default_issuer(Issuer::AwsIot);
+        assert_eq!(
+            read(&base).first_difference(&named),
+            None,
+            "recorded before there was a choice"
+        );
         for (field, other) in [
             ("thingType", json!({"thingName": "a", "groups": ["g", "h"]})),
             (
@@ -345,6 +373,10 @@ mod tests {
             (
                 "billingGroup",
                 json!({"thingName": "a", "thingType": "t", "groups": ["g", "h"], "billingGroup": "b"}),
+            ),
+            (
+                "issuer",
+                json!({"thingName": "a", "thingType": "t", "groups": ["g", "h"], "issuer": "kms-ca"}),
             ),
         ] {
             assert_eq!(read(&base).first_difference(&read(&other)), Some(field));

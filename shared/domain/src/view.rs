@@ -178,7 +178,9 @@ impl<'a> OperationView<'a> {
 /// of the others it knows that they are planned.
 fn steps(operation: &Operation, plan: &CreatePlan) -> Vec<StepView> {
     let mint = operation.mint.as_ref();
-    let minted = mint.is_some_and(|mint| mint.certificate_id.is_some());
+    let issuer = plan.request.issuer();
+    // With `kms-ca` the id is known before the certificate is registered.
+    let minted = issuer == Issuer::AwsIot && mint.is_some_and(|mint| mint.certificate_id.is_some());
     let state = |step: &Step| match (operation.status, step) {
         (OperationStatus::Done, _) => "done",
         (OperationStatus::Compensated, _) => "undone",
@@ -190,22 +192,25 @@ fn steps(operation: &Operation, plan: &CreatePlan) -> Vec<StepView> {
     };
     let view = |step: Step| StepView {
         state: state(&step),
-        name: step_name(&step),
+        name: step_name(&step, issuer),
     };
     plan.rounds().into_iter().flatten().map(view).collect()
 }
 
-fn step_name(step: &Step) -> String {
-    match step {
-        Step::CreateThing => "create the thing".to_owned(),
-        Step::StoreKey => "store the sealed key".to_owned(),
-        Step::IntendMint => "record the intent to issue a certificate".to_owned(),
-        Step::Mint => "issue the certificate".to_owned(),
-        Step::JoinGroup(group) => format!("join the group {group}"),
-        Step::RecordCertificate => "record the certificate".to_owned(),
-        Step::Attach => "attach the certificate".to_owned(),
-        Step::Commit => "commit".to_owned(),
-    }
+fn step_name(step: &Step, issuer: Issuer) -> String {
+    let name = match (step, issuer) {
+        (Step::JoinGroup(group), _) => return format!("join the group {group}"),
+        (Step::CreateThing, _) => "create the thing",
+        (Step::StoreKey, _) => "store the sealed key",
+        (Step::IntendMint, Issuer::AwsIot) => "record the intent to issue a certificate",
+        (Step::IntendMint, Issuer::KmsCa) => "record the signed certificate",
+        (Step::Mint, Issuer::AwsIot) => "issue the certificate",
+        (Step::Mint, Issuer::KmsCa) => "register the certificate",
+        (Step::RecordCertificate, _) => "record the certificate",
+        (Step::Attach, _) => "attach the certificate",
+        (Step::Commit, _) => "commit",
+    };
+    name.to_owned()
 }
 
 #[cfg(test)]
@@ -293,6 +298,7 @@ mod tests {
             intended_at: Moment(1),
             public_key: plan.request.csr.as_ref().unwrap().public_key().clone(),
             certificate_id: Some(CertificateId::of_der(b"der")),
+            certificate_pem: None,
         });
         assert_eq!(
             states(&operation)
@@ -301,6 +307,14 @@ mod tests {
                 .count(),
             3
         );
+        let mut signed = operation.clone();
+        let request = &mut signed.plan.as_mut().unwrap().request;
+        request.issuer = Some(Issuer::KmsCa);
+        let done = states(&signed)
+            .iter()
+            .filter(|state| **state == "done")
+            .count();
+        assert_eq!(done, 1, "signed is not yet registered");
         operation.status = OperationStatus::Compensated;
         operation.failure = Some(Failure::new(Kind::Denied, "no", "ask").operator("secret detail"));
         let shown = json!(OperationView::new(&operation));

@@ -9,12 +9,13 @@ use lamplighter_domain::delete::{
 };
 use lamplighter_domain::names::CertificateId;
 use lamplighter_domain::operation::OperationStatus;
+use lamplighter_domain::rotation::Phase;
 use lamplighter_domain::time::Moment;
 
 use super::observe::{absent, all_pages};
 use super::registry::Rows;
 use super::{Deletion, at_once};
-use crate::issuer;
+use crate::issuer::aws_iot;
 
 impl Deletion {
     /// The certificates that the registry has, those that are attached, those
@@ -88,24 +89,31 @@ impl Deletion {
         ))
     }
 
-    /// What a creation that did not end well may have made: its intent to make
-    /// a certificate is on record, the certificate may not be.
+    /// What a creation or a rotation that did not end well may have made: the
+    /// intent to make a certificate is on record, the certificate may not be.
     async fn half_made(&self, rows: &Rows) -> Result<BTreeSet<CertificateId>, Failure> {
-        let Some(record) = &rows.record else {
-            return Ok(BTreeSet::new());
+        let creation = match &rows.record {
+            Some(record) => self.operation(&record.created_by).await?,
+            None => None,
         };
-        let creation = self.operation(&record.created_by).await?;
-        let mint = creation
+        let created = creation
             .filter(|creation| creation.status != OperationStatus::Done)
             .and_then(|creation| creation.mint);
-        let Some(mint) = mint else {
-            return Ok(BTreeSet::new());
-        };
-        let found = issuer::find_minted(&self.iot, &mint.public_key, mint.intended_at).await?;
-        Ok(found
-            .into_iter()
-            .map(|minted| minted.certificate_id)
-            .chain(mint.certificate_id)
-            .collect())
+        let rotated = rows
+            .rotation
+            .as_ref()
+            .filter(|rotation| rotation.phase == Phase::Fenced)
+            .and_then(|rotation| Some(rotation.new.as_ref()?.mint.clone()));
+        let mut ids = BTreeSet::new();
+        for mint in created.into_iter().chain(rotated) {
+            // Signed before it was registered, it has one id and no other.
+            if mint.certificate_pem.is_none() {
+                let key = &mint.public_key;
+                let found = aws_iot::find_minted(&self.iot, key, mint.intended_at).await?;
+                ids.extend(found.into_iter().map(|minted| minted.certificate_id));
+            }
+            ids.extend(mint.certificate_id);
+        }
+        Ok(ids)
     }
 }

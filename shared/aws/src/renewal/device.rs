@@ -136,17 +136,20 @@ impl Renewals {
                 json!({ "rotationId": id, "deadline": deadline, "reason": "DUE" }),
             ),
             Reply::Accepted(id, new) => {
-                let certificate_id = new.mint.certificate_id.as_ref().ok_or_else(|| {
-                    Failure::bug("a certificate is accepted that has no id")
-                })?;
-                let certificate = self.certificate(name, certificate_id).await?;
-                let pem = certificate.map(|c| c.certificate_pem).ok_or_else(|| {
+                let certificate_id = new
+                    .mint
+                    .certificate_id
+                    .as_ref()
+                    .ok_or_else(|| Failure::bug("a certificate is accepted that has no id"))?;
+                let record = self.certificate(name, certificate_id).await?;
+                let record = record.ok_or_else(|| {
                     Failure::bug(format!("{name} has no record of {certificate_id}"))
                 })?;
                 let mut body = json!({
-                    "rotationId": id, "certificateId": certificate_id, "certificatePem": pem,
+                    "rotationId": id, "certificateId": certificate_id,
+                    "certificatePem": record.certificate_pem,
                 });
-                if let Some(issuer) = self.issuers.issuer_pem(&pem).await? {
+                if let Some(issuer) = self.issuers.certificate_of_issuer(&record).await? {
                     body["issuerPem"] = issuer.into();
                 }
                 (Word::Accepted, body)

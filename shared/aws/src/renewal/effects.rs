@@ -1,16 +1,12 @@
 //! A rotation's work, call by call, and what is recorded after it.
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
-use lamplighter_domain::csr;
-use lamplighter_domain::device::{CertificateRecord, Custody};
-use lamplighter_domain::due::Due;
+use lamplighter_domain::Failure;
+use lamplighter_domain::device::CertificateRecord;
 use lamplighter_domain::names::CertificateId;
 use lamplighter_domain::rotation::{Effect, New, Phase, Rotation, Work};
-use lamplighter_domain::Failure;
-use lamplighter_domain::time::Moment;
 
 use super::{Renewals, Step};
-use crate::issuer::Minted;
 use crate::{certificates, clock};
 
 /// What a work has brought forth.
@@ -22,11 +18,17 @@ pub(super) enum Made {
 
 impl Renewals {
     /// Carries a work's effects out, in order. The effects of a work that was
-    /// broken off are carried out again.
-    pub(super) async fn perform(&self, rotation: &Rotation, work: &Work) -> Result<Made, Failure> {
+    /// broken off are carried out again: `repeated` is whether that may be so.
+    pub(super) async fn perform(
+        &self,
+        rotation: &Rotation,
+        work: &Work,
+        repeated: bool,
+    ) -> Result<Made, Failure> {
         let mut made = Made::Nothing;
         for effect in work.effects() {
-            self.effect(rotation, work, *effect, &mut made).await?;
+            self.effect(rotation, work, *effect, repeated, &mut made)
+                .await?;
         }
         Ok(made)
     }
@@ -36,6 +38,7 @@ impl Renewals {
         rotation: &Rotation,
         work: &Work,
         effect: Effect,
+        repeated: bool,
         made: &mut Made,
     ) -> Result<(), Failure> {
         let name = &rotation.thing_name;
@@ -51,7 +54,10 @@ impl Renewals {
                 let Work::Prepare(csr) = work else {
                     return Err(Failure::bug("preparing without a signing request"));
                 };
-                let mint = self.issuers.prepare(rotation.issuer, name, csr).await?;
+                let mint = self
+                    .issuers
+                    .prepare(rotation.issuer, name, csr, clock::now())
+                    .await?;
                 *made = Made::Prepared(New {
                     csr: csr.clone(),
                     mint,
@@ -62,8 +68,13 @@ impl Renewals {
                 let Work::Issue(new) = work else {
                     return Err(Failure::bug("minting without a signing request"));
                 };
-                let minted = self.issuers.issue(rotation.issuer, &new.mint, &new.csr).await?;
-                *made = Made::Certificate(Box::new(self.record(rotation, new, &minted)));
+                let minted = self
+                    .issuers
+                    .issue(rotation.issuer, name, &new.csr, &new.mint, repeated)
+                    .await?;
+                let key = new.csr.public_key();
+                let record = minted.record(rotation.issuer, name, key, self.renewal_age);
+                *made = Made::Certificate(Box::new(record));
                 Ok(())
             }
             Effect::AttachNew => match made {
@@ -80,27 +91,6 @@ impl Renewals {
             Effect::DetachOld => self.things.detach(name, &self.arn(&rotation.old)).await,
             Effect::DeactivateOld => certificates::deactivate(iot, &rotation.old).await,
             Effect::DeleteOld => certificates::delete(iot, &rotation.old).await,
-        }
-    }
-
-    fn record(&self, rotation: &Rotation, new: &New, minted: &Minted) -> CertificateRecord {
-        let ends = csr::not_after(&minted.certificate_pem).unwrap_or_default();
-        let not_after = Moment(u64::try_from(ends).unwrap_or_default() * 1000);
-        let issued_at = clock::now();
-        let (issuer, name) = (rotation.issuer, &rotation.thing_name);
-        let due = Due::of(issuer, issued_at, not_after, name, self.renewal_age);
-        CertificateRecord {
-            certificate_id: minted.certificate_id.clone(),
-            certificate_pem: minted.certificate_pem.clone(),
-            public_key: new.csr.public_key().clone(),
-            custody: Custody::Device,
-            key_object: None,
-            issuer,
-            issued_at,
-            not_after,
-            due_at: Some(due.due_at),
-            due_shard: Some(due.due_shard),
-            hand_out: None,
         }
     }
 

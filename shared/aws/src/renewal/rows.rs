@@ -1,10 +1,10 @@
 //! A rotation's rows: one of its own, the certificates, and the operation.
 
 use aws_sdk_dynamodb::types::{ConditionCheck, Delete, Put, TransactWriteItem, Update};
+use lamplighter_domain::Failure;
 use lamplighter_domain::device::{CertificateRecord, DeviceRecord, DeviceStatus};
 use lamplighter_domain::names::{CertificateId, OperationId, ThingName};
 use lamplighter_domain::operation::{KEPT_MILLIS, Operation, OperationKind, OperationStatus};
-use lamplighter_domain::Failure;
 use lamplighter_domain::rotation::Rotation;
 use lamplighter_domain::time::Moment;
 
@@ -90,10 +90,7 @@ impl Renewals {
                 format!("the rotation {id} has been before"),
                 "Start another one.",
             )),
-            Some(_) => Err(Failure::busy(
-                "the device is changing at this moment",
-                1,
-            )),
+            Some(_) => Err(Failure::busy("the device is changing at this moment", 1)),
         }
     }
 

@@ -345,6 +345,7 @@ fn within_limits(path: &str, profile: &Profile) -> Result<(), Failure> {
         groups: profile.groups.clone(),
         billing_group: profile.billing_group.clone(),
         csr: None,
+        issuer: profile.issuer,
         profile: None,
     };
     request.within_limits().map_err(|failure| {

@@ -291,6 +291,7 @@ fn profile_differs(declared: &Profile, found: &Profile) -> Vec<&'static str> {
             declared.billing_group != found.billing_group,
         ),
         ("attributes", declared.attributes != found.attributes),
+        ("issuer", declared.issuer != found.issuer),
         (
             "claimCertificateIds",
             declared.claim_certificate_ids != found.claim_certificate_ids,

@@ -323,6 +323,7 @@ impl Model {
                 intended_at: Moment(0),
                 public_key: csr.public_key().clone(),
                 certificate_id: None,
+                certificate_pem: None,
             },
         }
     }

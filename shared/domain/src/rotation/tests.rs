@@ -49,6 +49,7 @@ fn in_phase(phase: Phase) -> Rotation {
             intended_at: Moment(1),
             public_key: csr.public_key().clone(),
             certificate_id: Some(id(NEW)),
+            certificate_pem: None,
         };
         rotation.new = Some(New { csr, mint });
     }
@@ -226,7 +227,11 @@ fn a_certificate_whose_rotation_came_to_nothing_rests_a_day() {
     let second = due(Some(&ended), Moment(REST_MILLIS + 5)).unwrap();
     assert_ne!(first, second);
     ended.old = id(FOREIGN);
-    assert_eq!(due(Some(&ended), Moment(6)), Some(first), "another certificate");
+    assert_eq!(
+        due(Some(&ended), Moment(6)),
+        Some(first),
+        "another certificate"
+    );
 }
 
 #[test]
