@@ -9,6 +9,7 @@
     reason = "here a panic is how a test fails"
 )]
 
+pub mod authority;
 pub mod cloud;
 pub mod delivery;
 pub mod device;

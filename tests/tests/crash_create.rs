@@ -4,6 +4,7 @@
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
+use lamplighter_tests::authority::{openssl_accepts, ready};
 use lamplighter_tests::cloud::{Ask, Cloud, Reply};
 use lamplighter_tests::delivery::{deliver, invites_repetition};
 use lamplighter_tests::device::{Key, public_key_of_certificate, trace, unique};
@@ -13,20 +14,30 @@ use serde_json::{Value, json};
 
 const AT_ONCE: usize = 8;
 
+/// What is created: by which issuer, and with whose key.
+#[derive(Clone, Copy, Debug)]
+struct Kind {
+    issuer: &'static str,
+    vault: bool,
+}
+
 struct Device {
     thing: String,
+    kind: Kind,
     key: Option<Key>,
 }
 
 impl Device {
-    fn new(vault: bool) -> Self {
+    fn new(kind: Kind) -> Self {
         let thing = unique("crash");
-        let key = (!vault).then(|| Key::make(&thing));
-        Self { thing, key }
+        let key = (!kind.vault).then(|| Key::make(&thing));
+        Self { thing, kind, key }
     }
 
     fn ask(&self) -> Ask {
-        let mut body = json!({"thingName": self.thing, "attributes": {"city": "milan"}});
+        let mut body = json!({
+            "thingName": self.thing, "attributes": {"city": "milan"}, "issuer": self.kind.issuer,
+        });
         if let Some(key) = &self.key {
             body["csr"] = key.csr.clone().into();
         }
@@ -39,20 +50,27 @@ impl Device {
         if let Some(key) = &self.key {
             assert_eq!(public_key_of_certificate(certificate), key.id);
         }
+        if let Some(issuer) = answer["issuerPem"].as_str() {
+            assert!(openssl_accepts(issuer, certificate), "{certificate}");
+        }
+        assert_eq!(
+            answer["issuerPem"].is_string(),
+            self.kind.issuer == "kms-ca"
+        );
     }
 }
 
 /// Strikes one call of one creation; tells what is not as it must be.
 async fn case(
     cloud: &Cloud,
-    vault: bool,
+    kind: Kind,
     point: &Point,
     mode: &str,
     undisturbed: &Value,
 ) -> Option<String> {
-    let device = Device::new(vault);
+    let device = Device::new(kind);
     let here = format!(
-        "{mode} {} #{} of {}",
+        "{kind:?}: {mode} {} #{} of {}",
         point.operation, point.nth, device.thing
     );
     let trace = trace();
@@ -80,28 +98,26 @@ async fn case(
         .then(|| format!("{here}: the end is {state}, undisturbed it is {undisturbed}"))
 }
 
-async fn matrix(vault: bool) {
-    let cloud = Cloud::open();
-    let device = Device::new(vault);
+async fn matrix(cloud: &Cloud, kind: Kind) {
+    let device = Device::new(kind);
     let recorded = trace();
     // Warm, so that a cold start makes no difference.
-    deliver(&cloud, &Device::new(vault).ask()).await.expect(201);
+    deliver(cloud, &Device::new(kind).ask()).await.expect(201);
     let reply = cloud.api(&device.ask().trace(&recorded)).await;
     reply.expect(201);
-    let points = faults::points(&cloud, &recorded).await;
+    let points = faults::points(cloud, &recorded).await;
     assert!(
         points.len() >= 8,
         "too few calls for a creation: {points:?}"
     );
-    let undisturbed = state_of(&cloud, &device.thing).await;
+    let undisturbed = &state_of(cloud, &device.thing).await;
 
-    let before = Inventory::take(&cloud).await;
-    let (cloud, undisturbed) = (&cloud, &undisturbed);
+    let before = Inventory::take(cloud).await;
     let cases = CRASHES
         .iter()
         .flat_map(|mode| points.iter().map(move |point| (*mode, point)));
     let outcomes: Vec<Option<String>> = stream::iter(cases)
-        .map(|(mode, point)| case(cloud, vault, point, mode, undisturbed))
+        .map(|(mode, point)| case(cloud, kind, point, mode, undisturbed))
         .buffer_unordered(AT_ONCE)
         .collect()
         .await;
@@ -133,8 +149,13 @@ async fn unexplained(cloud: &Cloud, before: &Inventory) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn creation_with_and_without_a_signing_request_survives_every_crash() {
+async fn creation_by_either_issuer_with_and_without_a_signing_request_survives_every_crash() {
+    let cloud = Cloud::open();
+    ready(&cloud).await;
     // One after the other: each counts the certificates of the whole account.
-    matrix(false).await;
-    matrix(true).await;
+    for issuer in ["aws-iot", "kms-ca"] {
+        for vault in [false, true] {
+            matrix(&cloud, Kind { issuer, vault }).await;
+        }
+    }
 }

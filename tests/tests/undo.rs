@@ -1,5 +1,6 @@
 //! A creation that can go no further undoes what it did, and nothing else.
 
+use lamplighter_tests::authority::ready;
 use lamplighter_tests::cloud::{Ask, Cloud};
 use lamplighter_tests::delivery::deliver;
 use lamplighter_tests::device::{Key, trace, unique};
@@ -37,6 +38,7 @@ async fn check_undone(cloud: &Cloud, body: &Value, status: u16, field: &str) {
 #[tokio::test]
 async fn an_operation_undoes_all_that_it_did_and_nothing_else() {
     let cloud = Cloud::open();
+    ready(&cloud).await;
     what_somebody_else_made_meanwhile_is_left_alone(&cloud).await;
     from_whichever_step_on_everything_goes(&cloud).await;
 }
@@ -65,11 +67,14 @@ async fn what_somebody_else_made_meanwhile_is_left_alone(cloud: &Cloud) {
 }
 
 async fn from_whichever_step_on_everything_goes(cloud: &Cloud) {
-    for (custody, operation) in [
-        ("device", "iot:CreateThing"),
-        ("vault", "s3:PutObject"),
-        ("vault", "iot:CreateCertificateFromCsr"),
-        ("vault", "iot:AttachThingPrincipal"),
+    for (custody, issuer, operation) in [
+        ("device", "aws-iot", "iot:CreateThing"),
+        ("vault", "aws-iot", "s3:PutObject"),
+        ("vault", "aws-iot", "iot:CreateCertificateFromCsr"),
+        ("vault", "aws-iot", "iot:AttachThingPrincipal"),
+        ("device", "kms-ca", "kms:Sign"),
+        ("vault", "kms-ca", "iot:RegisterCertificateWithoutCA"),
+        ("vault", "kms-ca", "iot:AttachThingPrincipal"),
     ] {
         let (thing, group) = (unique("undone"), unique("group"));
         let policy = json!({"policyDocument": json!({"Version": "2012-10-17", "Statement": [
@@ -85,7 +90,7 @@ async fn from_whichever_step_on_everything_goes(cloud: &Cloud) {
             .await
             .expect(200);
 
-        let mut body = json!({"thingName": thing, "groups": [group]});
+        let mut body = json!({"thingName": thing, "groups": [group], "issuer": issuer});
         if custody == "device" {
             body["csr"] = Key::make(&thing).csr.into();
         }
@@ -101,6 +106,9 @@ async fn from_whichever_step_on_everything_goes(cloud: &Cloud) {
             404
         );
         let after = Inventory::take(cloud).await;
-        assert_eq!(after.certificates, before.certificates, "after {operation}");
+        assert_eq!(
+            after.certificates, before.certificates,
+            "{issuer}, after {operation}"
+        );
     }
 }

@@ -21,11 +21,6 @@ use crate::signing::sign;
 use crate::table::{Key, Table};
 use crate::{clock, failure, setup};
 
-/// For how long the active authority is not read again. Within it, a warm
-/// function may still sign by an authority that has just been followed, which
-/// is valid all the same.
-const REMEMBERED_MILLIS: u64 = 10_000;
-
 /// Our own authority.
 pub struct KmsCa {
     /// AWS IoT, where certificates are registered.
@@ -36,7 +31,9 @@ pub struct KmsCa {
     pub table: Table,
     /// For how long a certificate is valid.
     pub lifetime: Lifetime,
-    remembered: Mutex<Option<(Moment, Authority)>>,
+    /// The authority that signed last. An authority never changes, so what is
+    /// remembered of one stays true.
+    remembered: Mutex<Option<Authority>>,
 }
 
 impl KmsCa {
@@ -61,9 +58,9 @@ impl KmsCa {
     pub async fn certificate_of_signer(&self, certificate_pem: &str) -> Result<String, Failure> {
         let id = authority::signer_of(certificate_pem)
             .ok_or_else(|| Failure::bug("a certificate does not name the authority it is of"))?;
-        let active = self.remembered().map(|(_, authority)| authority);
-        if let Some(active) = active.filter(|active| active.authority_id == id) {
-            return Ok(active.certificate_pem);
+        let remembered = self.remembered.lock().ok().and_then(|known| known.clone());
+        if let Some(signer) = remembered.filter(|signer| signer.authority_id == id) {
+            return Ok(signer.certificate_pem);
         }
         let found: Option<Authority> = self.table.get(&Key::authority(&id)).await?;
         found
@@ -71,22 +68,15 @@ impl KmsCa {
             .ok_or_else(|| Failure::bug(format!("there is no authority {id}")))
     }
 
-    async fn active(&self, now: Moment) -> Result<Authority, Failure> {
-        if let Some((read, authority)) = self.remembered()
-            && read.until(now) < REMEMBERED_MILLIS
-        {
-            return Ok(authority);
-        }
+    /// What signs now. It is read each time, so that a rotation holds at once;
+    /// beside the claim and the reads of the groups this takes no longer.
+    async fn active(&self) -> Result<Authority, Failure> {
         let standing: Option<Standing> = self.table.get(&Key::standing()).await?;
         let active = standing.ok_or_else(authority::no_authority)?.active;
         if let Ok(mut remembered) = self.remembered.lock() {
-            *remembered = Some((now, active.clone()));
+            *remembered = Some(active.clone());
         }
         Ok(active)
-    }
-
-    fn remembered(&self) -> Option<(Moment, Authority)> {
-        self.remembered.lock().ok().and_then(|known| known.clone())
     }
 
     /// What an earlier registration of the same certificate has come to.
@@ -117,7 +107,7 @@ impl KmsCa {
 
 impl Issuer for KmsCa {
     async fn prepare(&self, thing: &ThingName, csr: &Csr, now: Moment) -> Result<Mint, Failure> {
-        let authority = self.active(now).await?;
+        let authority = self.active().await?;
         let validity = authority.validity(now, self.lifetime)?;
         let unsigned = device_certificate(&authority, thing, csr, validity, clock::serial()?)?;
         let signed = sign(&self.kms, &authority.key_arn, &unsigned).await?;
