@@ -4,14 +4,15 @@ AWS Step Functions Developer Guide, "Using Map state in Distributed mode" and
 "Setting failure thresholds for Distributed Map states": a Map Run starts a
 child execution for each item or batch, for which the role needs
 `states:StartExecution` on its own state machine; as many run at a time as
-`MaxConcurrency` says; once more items have failed than `ToleratedFailureCount`
+`MaxConcurrency` says, or UpdateMapRun says meanwhile; once more items have failed than `ToleratedFailureCount`
 or `ToleratedFailurePercentage` allow (without either, once any has), the rest
 is stopped and the state fails with `States.ExceedToleratedFailureThreshold`.
 A child is an execution of its own: its context says so.
 
 The emulator has neither batches nor ResultWriter nor thresholds by path, runs
-all items whatever failed, reads S3 as nobody, and runs 64 children at most. Its
-Parallel branches share one context, so that one's task token reaches another.
+all items whatever failed, reads S3 as nobody, runs 64 children at most, heeds
+no UpdateMapRun, and asks for permissions on Map Runs by no name. Its Parallel
+branches share one context, so that one's task token reaches another.
 """
 
 from __future__ import annotations
@@ -20,10 +21,9 @@ import contextvars
 import copy
 import json
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import wait as wait_for_all
 from typing import Any
 
+from ministack.core import iam_actions
 from ministack.services import stepfunctions
 
 from local import workflow_map_items as map_items
@@ -32,9 +32,15 @@ from local.workflow_end import Ended, is_open
 from local.workflow_role import Need, require
 
 MOST_CHILDREN = 1000
-TOLERATED = ("ToleratedFailureCount", "ToleratedFailurePercentage")
+# How soon a run notices that it may start more children, or none any more.
+_LOOK_EVERY_SECONDS = 0.2
+
+TOLERATED = ("toleratedFailureCount", "toleratedFailurePercentage")
 COUNTS = ("pending", "running", "succeeded", "failed", "timedOut", "aborted", "total", "resultsWritten",
           "failuresNotRedrivable", "pendingRedrive")
+
+# The member of a run's record that holds the thresholds that were given; 0 is another than none.
+_GIVEN = "_thresholds"
 
 State = dict[str, Any]
 Context = dict[str, Any]
@@ -49,8 +55,7 @@ class MapRun:
         label = state.get("Label") or stepfunctions.new_uuid()
         self.machine = f"{machine}/{label}"
         self.arn = f"{machine.replace(':stateMachine:', ':mapRun:')}/{label}:{stepfunctions.new_uuid()}"
-        self.thresholds = thresholds
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._items = sum(size for _, size in inputs)
         self.record = {
             "mapRunArn": self.arn, "executionArn": execution["executionArn"], "status": "RUNNING",
@@ -58,7 +63,7 @@ class MapRun:
             "toleratedFailureCount": int(thresholds.get(TOLERATED[0], 0)),
             "toleratedFailurePercentage": float(thresholds.get(TOLERATED[1], 0)),
             "itemCounts": dict.fromkeys(COUNTS, 0), "executionCounts": dict.fromkeys(COUNTS, 0),
-            "_stateMachineArn": self.machine,
+            "_stateMachineArn": self.machine, _GIVEN: thresholds,
         }
         self.children = [self._child(child_input, execution) for child_input, _ in inputs]
         self.sizes = [size for _, size in inputs]
@@ -66,14 +71,31 @@ class MapRun:
             self._count(size, total=1, pending=1)
         stepfunctions._map_runs[self.arn] = self.record
 
-    def run(self, iterator: State, index: int, ctx: Context) -> None:
-        """Run one child to its end, unless the run is over."""
-        child, size = self.children[index], self.sizes[index]
-        if not is_open({**child, "status": "RUNNING"}):
-            return
-        child.update(status="RUNNING", startDate=stepfunctions.now_iso())
-        stepfunctions._executions[child["executionArn"]] = child
-        self._count(size, pending=-1, running=1)
+    def run(self, iterator: State, ctx: Context) -> None:
+        """Run the children in their order, as many at a time as may, until the run is over."""
+        threads = []
+        for child, size in zip(self.children, self.sizes, strict=True):
+            if not self._wait_for_place(child):
+                break
+            child.update(status="RUNNING", startDate=stepfunctions.now_iso())
+            stepfunctions._executions[child["executionArn"]] = child
+            self._count(size, pending=-1, running=1)
+            threads.append(threading.Thread(
+                target=contextvars.copy_context().run, args=(self._run_child, iterator, child, size, ctx), daemon=True))
+            threads[-1].start()
+        for thread in threads:
+            thread.join()
+
+    def _wait_for_place(self, child: State) -> bool:
+        """Wait until one more may run. False once none may."""
+        with self._changed:
+            while is_open({**child, "status": "RUNNING"}):
+                if self.record["executionCounts"]["running"] < (self.record["maxConcurrency"] or MOST_CHILDREN):
+                    return True
+                self._changed.wait(_LOOK_EVERY_SECONDS)
+        return False
+
+    def _run_child(self, iterator: State, child: State, size: int, ctx: Context) -> None:
         child_input = json.loads(child["input"])
         try:
             output = stepfunctions._run_sub_machine(
@@ -86,15 +108,17 @@ class MapRun:
         except Exception as failure:
             end = {"status": "FAILED", "error": "States.Runtime", "cause": str(failure)}
         child.update(end, stopDate=stepfunctions.now_iso())
-        self._count(size, running=-1, **{end["status"].lower(): 1})
-        if self.too_many_failed():
-            # Its children see it, and stop.
-            self.record["status"] = "FAILED"
+        with self._changed:
+            self._count(size, running=-1, **{end["status"].lower(): 1})
+            if self.too_many_failed():
+                # Its children see it, and stop.
+                self.record["status"] = "FAILED"
+            self._changed.notify_all()
 
     def too_many_failed(self) -> bool:
         """Whether a threshold is exceeded."""
         failed = self.record["itemCounts"]["failed"]
-        count, percentage = (self.thresholds.get(name) for name in TOLERATED)
+        count, percentage = (self.record[_GIVEN].get(name) for name in TOLERATED)
         if count is None and percentage is None:
             return failed > 0
         return (count is not None and failed > count) or (
@@ -122,7 +146,7 @@ class MapRun:
         return own
 
     def _count(self, size: int, **changes: int) -> None:
-        with self._lock:
+        with self._changed:
             for name, change in changes.items():
                 self.record["executionCounts"][name] += change
                 self.record["itemCounts"][name] += change * size
@@ -133,14 +157,11 @@ def _run_distributed_map(state: State, raw_input: Any, effective: Any, iterator:
     require(Need("states:StartExecution", execution["stateMachineArn"], "States.Runtime"))
     items = map_items.read(state, effective, ctx)
     thresholds = {
-        name: value for name in TOLERATED if (value := map_items.number(state, name, effective, ctx)) is not None}
+        name: value for name in TOLERATED
+        if (value := map_items.number(state, name[0].upper() + name[1:], effective, ctx)) is not None}
     concurrency = int(map_items.number(state, "MaxConcurrency", effective, ctx) or 0)
     run = MapRun(state, map_items.inputs(state, items, effective, ctx), execution, thresholds, concurrency)
-    workers = concurrency or min(len(run.children), MOST_CHILDREN) or 1
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        wait_for_all([
-            pool.submit(contextvars.copy_context().run, run.run, iterator, index, ctx)
-            for index in range(len(run.children))])
+    run.run(iterator, ctx)
     run.end()
     if not is_open(execution):
         raise Ended
@@ -152,6 +173,20 @@ def _run_distributed_map(state: State, raw_input: Any, effective: Any, iterator:
     return stepfunctions._apply_output_path(state, output, ctx), stepfunctions._next_or_end(state)
 
 
+def _update_map_run(request: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+    record = stepfunctions._map_runs.get(request.get("mapRunArn")) or {}
+    if record.get("status") == "RUNNING":
+        record[_GIVEN].update({name: request[name] for name in TOLERATED if name in request})
+    return _emulator_update_map_run(request)
+
+
+def _extract_resource_arn(service: str, method: str, path: str, headers: dict, body: bytes, *rest: Any) -> str:
+    arn = _emulator_resource_arn(service, method, path, headers, body, *rest)
+    if service == "states" and arn == "*" and (named := iam_actions._safe_json_field(body, "mapRunArn")):
+        return named
+    return arn
+
+
 def _run_sub_machine(states: State, start_at: str, input_data: Any, execution: State, ctx: Context) -> Any:
     return _emulator_run_sub_machine(states, start_at, input_data, execution, dict(ctx))
 
@@ -160,6 +195,10 @@ def install() -> None:
     """Put the whole mode in place of the emulator's."""
     stepfunctions._run_distributed_map = _run_distributed_map
     stepfunctions._run_sub_machine = _run_sub_machine
+    stepfunctions._update_map_run = _update_map_run
+    iam_actions.extract_resource_arn = _extract_resource_arn
 
 
 _emulator_run_sub_machine = stepfunctions._run_sub_machine
+_emulator_update_map_run = stepfunctions._update_map_run
+_emulator_resource_arn = iam_actions.extract_resource_arn

@@ -46,6 +46,7 @@ def test_a_digests_signature_is_der_and_fits_the_public_key(kms, signer):
 @pytest.mark.parametrize(("call", "parameters", "code"), [
     ("sign", {**BY_DIGEST, "Message": DIGEST[:-1]}, "ValidationException"),
     ("sign", {**BY_DIGEST, "SigningAlgorithm": "ECDSA_SHA_384"}, "InvalidKeyUsageException"),
+    ("sign", {"Message": bytes(4097), "SigningAlgorithm": "ECDSA_SHA_256"}, "ValidationException"),
     ("encrypt", {"Plaintext": b"a"}, "InvalidKeyUsageException"),
     ("generate_data_key", {"KeySpec": "AES_256"}, "InvalidKeyUsageException"),
     ("get_key_rotation_status", {}, "UnsupportedOperationException"),

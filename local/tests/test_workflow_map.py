@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from local.tests.iot_refusals import refused
-from local.tests.keeping_function import new_function
+from local.tests.keeping_function import KeepingFunction, new_function
 from local.tests.workflows import Workflows, allow
 
 PASS = {"Pass": {"Type": "Pass", "End": True}}
@@ -40,6 +40,12 @@ def over(states: dict[str, Any], **more: Any) -> dict[str, Any]:
 def reader(bucket: str, key: str, **config: Any) -> dict[str, Any]:
     return {"Resource": "arn:aws:states:::s3:getObject", "ReaderConfig": config,
             "Parameters": {"Bucket": bucket, "Key": key}}
+
+
+def asks(function: KeepingFunction) -> dict[str, Any]:
+    """States that hand their token to the function."""
+    return {"Ask": {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke.waitForTaskToken", "End": True,
+                    "Parameters": {"FunctionName": function.arn, "Payload": {"token.$": "$$.Task.Token"}}}}
 
 
 @pytest.mark.parametrize(("text", "config", "items"), [
@@ -121,9 +127,7 @@ def test_once_the_threshold_is_exceeded_nothing_more_is_started(workflows):
 @pytest.mark.parametrize("concurrency", [1, 3])
 def test_so_many_run_at_a_time(workflows, cloud, unique, tmp_path, concurrency):
     function = new_function(cloud, unique, tmp_path)
-    ask = {"Ask": {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke.waitForTaskToken", "End": True,
-                   "Parameters": {"FunctionName": function.arn, "Payload": {"token.$": "$$.Task.Token"}}}}
-    run = workflows.start(workflows.machine(over(ask, ItemsPath="$.things", MaxConcurrency=concurrency)),
+    run = workflows.start(workflows.machine(over(asks(function), ItemsPath="$.things", MaxConcurrency=concurrency)),
                           {"things": list(range(6))})
     seen = 0
     while seen < 6:
@@ -136,11 +140,27 @@ def test_so_many_run_at_a_time(workflows, cloud, unique, tmp_path, concurrency):
     assert json.loads(workflows.ended(run)["output"]) == [1] * 6
 
 
+def test_a_run_can_be_widened_and_made_more_tolerant_by_whoever_may(workflows, cloud, unique, tmp_path):
+    function = new_function(cloud, unique, tmp_path)
+    run = workflows.start(workflows.machine(over(asks(function), ItemsPath="$.things", MaxConcurrency=1)),
+                          {"things": [1, 2]})
+    assert function.events(1)
+    assert len(function.events(2, seconds=0.3)) == 1
+    [map_run] = [each["mapRunArn"] for each in workflows.states.list_map_runs(executionArn=run)["mapRuns"]]
+    update = {"mapRunArn": map_run, "maxConcurrency": 2, "toleratedFailureCount": 1}
+    stranger = cloud.as_role(unique("stranger"), [allow("states:UpdateMapRun", f"{map_run}-other")])
+    with refused("AccessDeniedException"):
+        stranger("stepfunctions").update_map_run(**update)
+    cloud.as_role(unique("operator"), [allow("states:UpdateMapRun", map_run)])("stepfunctions").update_map_run(**update)
+    first, second = function.events(2)
+    workflows.states.send_task_failure(taskToken=first["token"], error="Bad")
+    workflows.states.send_task_success(taskToken=second["token"], output="1")
+    assert workflows.ended(run)["status"] == "SUCCEEDED"
+
+
 def test_stopping_the_execution_stops_its_children(workflows, cloud, unique, tmp_path):
     function = new_function(cloud, unique, tmp_path)
-    ask = {"Ask": {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke.waitForTaskToken", "End": True,
-                   "Parameters": {"FunctionName": function.arn, "Payload": {"token.$": "$$.Task.Token"}}}}
-    run = workflows.start(workflows.machine(over(ask, ItemsPath="$.things")), {"things": [1]})
+    run = workflows.start(workflows.machine(over(asks(function), ItemsPath="$.things")), {"things": [1]})
     token = function.events()[0]["token"]
     workflows.states.stop_execution(executionArn=run)
     with refused("TaskTimedOut"):

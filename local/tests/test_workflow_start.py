@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 
 from local.tests.iot_refusals import refused
+from local.tests.keeping_function import new_function
 from local.tests.workflows import Workflows, allow
 
 DONE = {"Done": {"Type": "Succeed"}}
@@ -67,13 +67,19 @@ def test_a_nested_start_of_a_name_used_up_fails_by_the_sdks_name(workflows):
     assert workflows.run(parent, {"name": "a", "given": {}})["error"] == "StepFunctions.ExecutionAlreadyExistsException"
 
 
-def test_what_was_stopped_stays_aborted_though_its_last_task_fails_later(workflows):
-    queue = workflows.cloud.client("sqs").create_queue(QueueName=workflows.unique("queue"))["QueueUrl"]
-    run = workflows.start(workflows.machine({"Wait": {
-        "Type": "Task", "Resource": "arn:aws:states:::sqs:sendMessage.waitForTaskToken", "End": True,
-        "TimeoutSeconds": 1, "Parameters": {"QueueUrl": queue, "MessageBody.$": "$$.Task.Token"}}}))
+def test_what_was_stopped_stays_aborted_and_begins_nothing_more(workflows, tmp_path):
+    asked, caught = (new_function(workflows.cloud, workflows.unique, tmp_path) for _ in range(2))
+    branch = {
+        "Ask": {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke.waitForTaskToken", "Next": "Call",
+                "Parameters": {"FunctionName": asked.arn, "Payload": {"token.$": "$$.Task.Token"}},
+                "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Call"}]},
+        "Call": {"Type": "Task", "Resource": caught.arn, "End": True},
+    }
+    run = workflows.start(workflows.machine({"All": {
+        "Type": "Parallel", "Branches": [{"StartAt": "Ask", "States": branch}], "End": True}}))
+    assert asked.events()
     workflows.states.stop_execution(executionArn=run, cause="enough")
-    time.sleep(1.3)
+    assert caught.events(seconds=0.6) == []
     shown = workflows.states.describe_execution(executionArn=run)
     assert (shown["status"], shown["cause"]) == ("ABORTED", "enough")
 
