@@ -32,7 +32,7 @@ pub struct CreatePlan {
 
 /// How far the minting of a certificate has come: the one step that cannot be
 /// repeated, so its intent stands in the registry before it happens.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Mint {
     /// Since when a certificate may exist.

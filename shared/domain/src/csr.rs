@@ -19,7 +19,7 @@ const REMEDY: &str = "Send a PEM certificate signing request (PKCS #10), signed 
 
 /// A signing request that parses, is signed by its own key, and whose key
 /// AWS IoT accepts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Csr {
     pem: String,
@@ -27,7 +27,7 @@ pub struct Csr {
 }
 
 /// A public key, named by the SHA-256 of its `SubjectPublicKeyInfo` (RFC 5280).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PublicKeyId(String);
 

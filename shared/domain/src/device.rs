@@ -117,7 +117,7 @@ pub struct CertificateRecord {
 }
 
 /// What signs a device's certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Issuer {
     /// AWS IoT's own authority.

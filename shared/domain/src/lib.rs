@@ -34,6 +34,7 @@ pub mod names;
 pub mod operation;
 pub mod preregistration;
 pub mod request;
+pub mod rotation;
 pub mod time;
 pub mod view;
 

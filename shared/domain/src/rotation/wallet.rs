@@ -1,0 +1,215 @@
+//! What a device keeps during a rotation, and what it does next.
+//!
+//! A device that follows these rules has, whenever it loses power and whatever
+//! is lost on the way, a certificate that works (invariant 2): it adds before
+//! it removes, it changes what it uses by one durable step, and it throws its
+//! old certificate away only when it is told that the new one is the only one.
+//!
+//! Each method answers the wallet as it must be stored *before* the act that
+//! comes with it is carried out.
+
+use serde::{Deserialize, Serialize};
+
+use crate::csr::PublicKeyId;
+use crate::names::{CertificateId, OperationId};
+
+/// A key and the certificate for it; where they are stored is the device's.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pair {
+    /// The certificate.
+    pub certificate_id: CertificateId,
+    /// The key it certifies.
+    pub public_key: PublicKeyId,
+}
+
+/// A key that is to replace the current one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Staged {
+    /// The rotation it was made for.
+    pub rotation_id: OperationId,
+    /// The key.
+    pub public_key: PublicKeyId,
+    /// The certificate, once it was accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_id: Option<CertificateId>,
+}
+
+/// Everything that survives a loss of power.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Wallet {
+    /// What the device connects with.
+    pub current: Pair,
+    /// What it goes back to when `current` is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Pair>,
+    /// What it is trying to replace `current` by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staged: Option<Staged>,
+    /// The rotation in which `current` is still to be proved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proving: Option<OperationId>,
+}
+
+/// Which of the pairs a connection was tried with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Tried {
+    /// [`Wallet::current`].
+    Current,
+    /// [`Wallet::staged`], which has its certificate.
+    Staged,
+}
+
+/// What the device does once the wallet is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Nothing.
+    Stay,
+    /// Make a key, store it, and hand it to [`Wallet::stage`].
+    MakeKey(OperationId),
+    /// Publish the signing request for the staged key.
+    Request(OperationId),
+    /// Leave, and connect with this pair.
+    Connect(Tried),
+    /// Publish the proof, from a connection made with `current`.
+    Prove(OperationId),
+}
+
+impl Wallet {
+    /// A device fresh from its creation.
+    pub fn new(current: Pair) -> Self {
+        Self {
+            current,
+            fallback: None,
+            staged: None,
+            proving: None,
+        }
+    }
+
+    /// What a device connects with after a start.
+    pub fn start(&self) -> Tried {
+        match &self.staged {
+            Some(staged) if staged.certificate_id.is_some() => Tried::Staged,
+            _ => Tried::Current,
+        }
+    }
+
+    /// `…/certificate/renew` came.
+    pub fn renew(&self, rotation: &OperationId) -> Act {
+        match (&self.proving, &self.staged) {
+            // One thing at a time: the proof will be answered.
+            (Some(proving), _) => Act::Prove(proving.clone()),
+            (None, Some(staged)) if staged.rotation_id == *rotation => {
+                if staged.certificate_id.is_some() {
+                    Act::Connect(Tried::Staged)
+                } else {
+                    Act::Request(rotation.clone())
+                }
+            }
+            (None, _) => Act::MakeKey(rotation.clone()),
+        }
+    }
+
+    /// A key was made and stored for a rotation; another rotation's is dropped.
+    #[must_use]
+    pub fn stage(mut self, rotation: OperationId, public_key: PublicKeyId) -> (Self, Act) {
+        self.staged = Some(Staged {
+            rotation_id: rotation.clone(),
+            public_key,
+            certificate_id: None,
+        });
+        (self, Act::Request(rotation))
+    }
+
+    /// `…/certificate/accepted` came, with a certificate for this key.
+    #[must_use]
+    pub fn accepted(mut self, rotation: &OperationId, certificate: Pair) -> (Self, Act) {
+        if self.proving.as_ref() == Some(rotation) && self.current == certificate {
+            return (self, Act::Prove(rotation.clone()));
+        }
+        match &mut self.staged {
+            Some(staged)
+                if staged.rotation_id == *rotation
+                    && staged.public_key == certificate.public_key =>
+            {
+                staged.certificate_id = Some(certificate.certificate_id);
+                (self, Act::Connect(Tried::Staged))
+            }
+            _ => (self, Act::Stay),
+        }
+    }
+
+    /// AWS IoT took the connection. The staged pair, having worked, becomes the
+    /// current one, in one step.
+    #[must_use]
+    pub fn connected(mut self, tried: Tried) -> (Self, Act) {
+        if tried == Tried::Staged
+            && let Some(Staged {
+                rotation_id,
+                public_key,
+                certificate_id: Some(certificate_id),
+            }) = self.staged.take()
+        {
+            let promoted = Pair {
+                certificate_id,
+                public_key,
+            };
+            self.fallback = Some(std::mem::replace(&mut self.current, promoted));
+            self.proving = Some(rotation_id);
+        }
+        let act = match (&self.proving, &self.staged) {
+            (Some(rotation), _) => Act::Prove(rotation.clone()),
+            (None, Some(staged)) => Act::Request(staged.rotation_id.clone()),
+            (None, None) => Act::Stay,
+        };
+        (self, act)
+    }
+
+    /// AWS IoT refused the certificate itself; a network that fails is another
+    /// matter and changes nothing.
+    #[must_use]
+    pub fn refused(mut self, tried: Tried) -> (Self, Act) {
+        match tried {
+            Tried::Staged => self.staged = None,
+            Tried::Current => self.go_back(),
+        }
+        (self, Act::Connect(Tried::Current))
+    }
+
+    /// `…/certificate/rejected` came: this rotation comes to nothing.
+    #[must_use]
+    pub fn rejected(mut self, rotation: &OperationId) -> (Self, Act) {
+        if self.proving.as_ref() == Some(rotation) {
+            self.go_back();
+            return (self, Act::Connect(Tried::Current));
+        }
+        match &self.staged {
+            Some(staged) if staged.rotation_id == *rotation => {
+                self.staged = None;
+                (self, Act::Stay)
+            }
+            _ => (self, Act::Stay),
+        }
+    }
+
+    /// `…/certificate/retired` came: this certificate is the device's only one.
+    #[must_use]
+    pub fn retired(mut self, only: &CertificateId) -> Self {
+        if self.current.certificate_id == *only {
+            self.fallback = None;
+            self.proving = None;
+        }
+        self
+    }
+
+    /// The two pairs change places: neither is thrown away, so that whichever
+    /// works is found.
+    fn go_back(&mut self) {
+        self.proving = None;
+        if let Some(fallback) = self.fallback.take() {
+            self.fallback = Some(std::mem::replace(&mut self.current, fallback));
+        }
+    }
+}
