@@ -255,3 +255,65 @@ impl Wallet {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(name: &str) -> Pair {
+        let text = crate::csr::sha256_hex(name.as_bytes());
+        Pair {
+            certificate_id: CertificateId::of_der(name.as_bytes()),
+            public_key: serde_json::from_value(text.into()).unwrap(),
+        }
+    }
+
+    fn rotation() -> OperationId {
+        OperationId::from_random([1; 16])
+    }
+
+    /// A device that has stored the certificate it was given.
+    fn accepted() -> Wallet {
+        let new = pair("new");
+        let (wallet, _) = Wallet::new(pair("old")).stage(rotation(), new.public_key.clone());
+        let (wallet, act) = wallet.accepted(&rotation(), new);
+        assert_eq!(act, Act::Connect(Tried::Staged));
+        wallet
+    }
+
+    #[test]
+    fn a_refused_certificate_is_asked_for_again_and_given_up_in_the_end() {
+        let mut wallet = accepted();
+        let mut waits = Vec::new();
+        while wallet.staged.is_some() {
+            waits.push(wallet.try_after_millis());
+            let act;
+            (wallet, act) = wallet.refused(Tried::Staged);
+            assert_eq!(act, Act::Connect(Tried::Current));
+            assert_eq!(wallet.start(), Tried::Current);
+            assert_eq!(wallet.current, pair("old"));
+            if wallet.staged.is_some() {
+                assert_eq!(wallet.owes(), Act::Request(rotation()));
+                wallet = wallet.accepted(&rotation(), pair("new")).0;
+            }
+        }
+        assert_eq!(waits, [0, 10_000, 20_000, 40_000, 80_000]);
+        assert_eq!(wallet.owes(), Act::Stay);
+    }
+
+    #[test]
+    fn a_proof_that_was_forgotten_is_given_when_the_certificate_comes_again() {
+        let (wallet, act) = accepted().connected(Tried::Staged);
+        assert_eq!(act, Act::Prove(rotation()));
+        // Refused twice by accident: back to the old one, and to the new one.
+        let (wallet, _) = wallet.refused(Tried::Current);
+        assert_eq!(wallet.current, pair("old"));
+        let (wallet, _) = wallet.refused(Tried::Current);
+        assert_eq!((&wallet.current, wallet.owes()), (&pair("new"), Act::Stay));
+        let (wallet, act) = wallet.accepted(&rotation(), pair("new"));
+        assert_eq!(act, Act::Prove(rotation()));
+        assert_eq!(wallet.owes(), act, "until it is answered");
+        let wallet = wallet.retired(&pair("new").certificate_id);
+        assert_eq!(wallet, Wallet::new(pair("new")));
+    }
+}
