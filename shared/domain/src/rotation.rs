@@ -161,6 +161,53 @@ pub enum Work {
     Remove,
 }
 
+/// One call to AWS, or one message. A work's effects are carried out in this
+/// order, and each may be repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// Publish a word to the device.
+    Publish(Word),
+    /// Sign, or note the intent; outside nothing changes.
+    Prepare,
+    /// Make the new certificate, in force.
+    Mint,
+    /// Attach the new certificate to the thing.
+    AttachNew,
+    /// Detach the new certificate.
+    DetachNew,
+    /// Put the new certificate out of force.
+    DeactivateNew,
+    /// Remove the new certificate.
+    DeleteNew,
+    /// Detach the old certificate.
+    DetachOld,
+    /// Put the old certificate out of force.
+    DeactivateOld,
+    /// Remove the old certificate, and its key where we hold it.
+    DeleteOld,
+}
+
+impl Work {
+    /// What the work consists of.
+    pub fn effects(&self) -> &'static [Effect] {
+        use Effect::{
+            AttachNew, DeactivateNew, DeactivateOld, DeleteNew, DeleteOld, DetachNew, DetachOld,
+            Mint, Prepare, Publish,
+        };
+        match self {
+            Self::Tell(Word::Renew) => &[Publish(Word::Renew)],
+            Self::Tell(Word::Accepted) => &[Publish(Word::Accepted)],
+            Self::Tell(Word::Rejected) => &[Publish(Word::Rejected)],
+            Self::Tell(Word::Retired) => &[Publish(Word::Retired)],
+            Self::Prepare(_) => &[Prepare],
+            Self::Issue(_) => &[Mint, AttachNew],
+            Self::Withdraw(_) => &[DetachNew, DeactivateNew, DeleteNew],
+            Self::Retire => &[DetachOld, DeactivateOld],
+            Self::Remove => &[DeleteOld],
+        }
+    }
+}
+
 /// What comes next.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Next {
@@ -307,7 +354,8 @@ impl Rotation {
 
     /// What comes next, after [`settle`](Self::settle).
     pub fn next(&self) -> Next {
-        let new = |work: fn(New) -> Work| self.new.clone().map_or(Next::Ended, |n| Next::Do(work(n)));
+        let new =
+            |work: fn(New) -> Work| self.new.clone().map_or(Next::Ended, |n| Next::Do(work(n)));
         match (self.phase, &self.new, &self.wish) {
             (Phase::Requested, ..) if !self.told => Next::Do(Work::Tell(Word::Renew)),
             (Phase::Issued, ..) if !self.told => Next::Do(Work::Tell(Word::Accepted)),
@@ -392,7 +440,10 @@ impl Rotation {
     /// `Busy` while an invocation may be alive.
     pub fn fence(mut self, now: Moment) -> Result<Self, Failure> {
         if now < self.lease_until {
-            return Err(Failure::busy("the device's certificate is being renewed", 5));
+            return Err(Failure::busy(
+                "the device's certificate is being renewed",
+                5,
+            ));
         }
         if !self.phase.ended() {
             self.end(Phase::Fenced, now);

@@ -1,0 +1,228 @@
+use super::*;
+use crate::failure::Kind;
+
+const OLD: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+const NEW: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+const FOREIGN: &str = "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc";
+
+fn id(text: &str) -> CertificateId {
+    CertificateId::parse(text).unwrap()
+}
+
+fn op(n: u8) -> OperationId {
+    OperationId::from_random([n; 16])
+}
+
+fn csr() -> Csr {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(vec!["l".to_owned()]).unwrap();
+    Csr::parse(&params.serialize_request(&key).unwrap().pem().unwrap()).unwrap()
+}
+
+fn requested() -> Rotation {
+    let windows = Windows {
+        request_millis: 100,
+        proof_millis: 100,
+        grace_millis: 50,
+    };
+    let thing = ThingName::parse("milan-0001").unwrap();
+    Rotation::start(
+        op(1),
+        thing,
+        id(OLD),
+        Issuer::AwsIot,
+        windows,
+        None,
+        Moment(0),
+    )
+    .unwrap()
+}
+
+/// The rotation in each phase that a device can meet, with its new certificate
+/// where there is one.
+fn in_phase(phase: Phase) -> Rotation {
+    let mut rotation = requested();
+    if phase != Phase::Requested {
+        let csr = csr();
+        rotation.wish = Some(csr.clone());
+        let mint = Mint {
+            intended_at: Moment(1),
+            public_key: csr.public_key().clone(),
+            certificate_id: Some(id(NEW)),
+        };
+        rotation.new = Some(New { csr, mint });
+    }
+    rotation.phase = phase;
+    rotation
+}
+
+fn check(phase: Phase, message: &Message, principal: &str, refused_for: Option<&str>) {
+    let rotation = in_phase(phase);
+    let answer = rotation.receive(message, &id(principal), Moment(5));
+    let field = answer.as_ref().err().map(|failure| {
+        assert_eq!(failure.kind, Kind::Denied);
+        failure.field.as_deref().unwrap()
+    });
+    assert_eq!(field, refused_for, "{phase:?} {message:?} by {principal}");
+}
+
+#[test]
+fn only_the_proved_certificate_asks_and_only_the_new_one_proves() {
+    use Phase::{Done, Fenced, Issued, Issuing, Requested, Retired, RolledBack, Withdrawing};
+    let ask = |n| Message::Request(op(n), csr());
+    let prove = |n| Message::Proof(op(n));
+    for phase in [Requested, Issuing, Issued] {
+        check(phase, &ask(1), OLD, None);
+        check(phase, &ask(1), FOREIGN, Some("principal"));
+        check(phase, &ask(1), NEW, Some("principal"));
+        check(phase, &ask(2), OLD, Some("rotationId"));
+    }
+    for phase in [Withdrawing, Retired, Done, RolledBack, Fenced] {
+        check(phase, &ask(1), OLD, Some("rotationId"));
+    }
+    check(Issued, &prove(1), NEW, None);
+    check(Issued, &prove(1), OLD, Some("principal"));
+    check(Issued, &prove(1), FOREIGN, Some("principal"));
+    check(Issued, &prove(2), NEW, Some("principal"));
+    check(Requested, &prove(1), OLD, Some("principal"));
+    for phase in [Withdrawing, RolledBack, Fenced] {
+        check(phase, &prove(1), NEW, Some("principal"));
+    }
+    // Heard before: the device is told again.
+    check(Retired, &prove(1), NEW, None);
+    check(Done, &prove(1), NEW, None);
+    check(Done, &prove(1), OLD, Some("principal"));
+}
+
+#[test]
+fn a_late_proof_of_an_earlier_rotation_is_answered_and_changes_nothing() {
+    let rotation = in_phase(Phase::Requested);
+    let received = rotation
+        .receive(&Message::Proof(op(9)), &id(OLD), Moment(5))
+        .unwrap();
+    assert!(!received.changed && !received.wake);
+    assert_eq!(received.reply, Some(Reply::Retired(op(9), id(OLD))));
+}
+
+#[test]
+fn a_repeated_request_gets_the_same_certificate_and_another_key_another() {
+    let rotation = in_phase(Phase::Issued);
+    let same = rotation.wish.clone().unwrap();
+    let again = rotation
+        .receive(&Message::Request(op(1), same.clone()), &id(OLD), Moment(5))
+        .unwrap();
+    assert!(!again.changed);
+    assert!(matches!(again.reply, Some(Reply::Accepted(_, new)) if new.csr == same));
+
+    let another = rotation
+        .receive(&Message::Request(op(1), csr()), &id(OLD), Moment(5))
+        .unwrap();
+    assert!(another.changed && another.wake);
+    let next = another.rotation.settle(Moment(6));
+    assert_eq!(next.phase, Phase::Superseding);
+    // The first request, late, does not swing it back.
+    let late = next
+        .receive(&Message::Request(op(1), same), &id(OLD), Moment(7))
+        .unwrap();
+    assert!(!late.changed);
+}
+
+#[test]
+fn a_device_that_keeps_no_key_is_refused_in_the_end() {
+    let mut rotation = requested();
+    for _ in 0..=MOST_KEYS {
+        let message = Message::Request(op(1), csr());
+        rotation = rotation
+            .receive(&message, &id(OLD), Moment(1))
+            .unwrap()
+            .rotation;
+    }
+    let refused = rotation.receive(&Message::Request(op(1), csr()), &id(OLD), Moment(1));
+    assert_eq!(refused.unwrap_err().field.as_deref(), Some("csr"));
+}
+
+fn settled(change: impl FnOnce(&mut Rotation), phase: Phase, now: u64, then: Phase) {
+    let mut rotation = in_phase(phase);
+    change(&mut rotation);
+    assert_eq!(
+        rotation.settle(Moment(now)).phase,
+        then,
+        "{phase:?} at {now}"
+    );
+}
+
+#[test]
+fn time_and_messages_decide_what_comes_next() {
+    use Phase::{Issued, Issuing, Removing, Requested, Retired, Retiring, RolledBack, Withdrawing};
+    settled(|_| {}, Requested, 99, Requested);
+    settled(|_| {}, Requested, 100, RolledBack);
+    settled(|r| r.wish = Some(csr()), Requested, 100, Issuing);
+    settled(|r| r.aborted = true, Requested, 1, RolledBack);
+    settled(|_| {}, Issued, 99, Issued);
+    settled(|_| {}, Issued, 100, Withdrawing);
+    settled(|r| r.in_use = true, Issued, 100, Issued);
+    settled(|r| r.aborted = true, Issued, 1, Withdrawing);
+    settled(|r| r.proven_at = Some(Moment(99)), Issued, 100, Retiring);
+    settled(|r| r.remove_at = Some(Moment(9)), Retired, 8, Retired);
+    settled(|r| r.remove_at = Some(Moment(9)), Retired, 9, Removing);
+}
+
+#[test]
+fn a_certificate_in_use_is_asked_for_again() {
+    let mut rotation = in_phase(Phase::Issued);
+    (rotation.in_use, rotation.told) = (true, true);
+    let asked = rotation.settle(Moment(100));
+    assert_eq!(asked.deadline, Moment(200));
+    assert_eq!(asked.next(), Next::Do(Work::Tell(Word::Accepted)));
+}
+
+#[test]
+fn one_rotation_at_a_time_and_one_invocation_at_a_time() {
+    let open = requested();
+    let next = |earlier: &Rotation| {
+        Rotation::start(
+            op(2),
+            open.thing_name.clone(),
+            id(OLD),
+            Issuer::AwsIot,
+            open.windows,
+            Some(earlier),
+            Moment(1),
+        )
+    };
+    assert_eq!(next(&open).unwrap_err().kind, Kind::Busy);
+    assert!(next(&in_phase(Phase::Done)).is_ok());
+
+    let leased = open.clone().lease(Moment(1), Moment(20)).unwrap();
+    assert_eq!(
+        leased
+            .clone()
+            .lease(Moment(19), Moment(40))
+            .unwrap_err()
+            .kind,
+        Kind::Busy
+    );
+    assert_eq!(
+        leased.clone().fence(Moment(19)).unwrap_err().kind,
+        Kind::Busy
+    );
+    assert_eq!(
+        leased.clone().fence(Moment(20)).unwrap().phase,
+        Phase::Fenced
+    );
+    assert_eq!(leased.lease(Moment(20), Moment(40)).unwrap().attempt, 2);
+}
+
+#[test]
+fn a_device_speaks_only_of_itself() {
+    let raw = |client: &str, topic: &str, principal: &str| -> RawMessage {
+        serde_json::from_value(serde_json::json!({
+            "rotationId": op(1), "clientId": client, "topicThing": topic, "principal": principal,
+        }))
+        .unwrap()
+    };
+    assert!(raw("a", "a", OLD).sender().is_ok());
+    assert!(raw("a", "b", OLD).sender().is_err(), "another's topic");
+    assert!(raw("a", "a", "root").sender().is_err(), "no certificate");
+    assert_eq!(raw("a", "a", OLD).message().unwrap(), Message::Proof(op(1)));
+}
