@@ -4,14 +4,17 @@
 //! A device `x` has `x.key.pem`, `x.csr.pem` and `x.cert.pem` in the keys
 //! directory. The request is kept, because a request made anew from the same
 //! key differs from the first and would be another request to the service.
+//! Once the device was run here, `x.wallet` has what it connects with, which a
+//! rotation replaces.
 
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use lamplighter_domain::csr::sha256_hex;
 use lamplighter_domain::names::ThingName;
-use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PublicKeyData};
 use zeroize::Zeroizing;
 
 use crate::api::random;
@@ -45,6 +48,11 @@ impl KeysDir {
         self.0.join(format!("{thing}.cert.pem"))
     }
 
+    /// Where the device itself keeps what it connects with.
+    pub(crate) fn wallet_path(&self, thing: &ThingName) -> PathBuf {
+        self.0.join(format!("{thing}.wallet"))
+    }
+
     fn request_path(&self, thing: &ThingName) -> PathBuf {
         self.0.join(format!("{thing}.csr.pem"))
     }
@@ -61,15 +69,7 @@ impl KeysDir {
         if path.exists() {
             return fs::read_to_string(&path).map_err(at(&path));
         }
-        let mut parameters = CertificateParams::default();
-        parameters.distinguished_name = DistinguishedName::new();
-        parameters
-            .distinguished_name
-            .push(DnType::CommonName, thing.as_str());
-        let request = parameters
-            .serialize_request(&key)
-            .and_then(|request| request.pem())
-            .map_err(|error| Failure::failed(format!("no CSR for {thing}: {error}"), ""))?;
+        let request = sign_request(thing, &key)?;
         match create(&path, request.as_bytes(), 0o644) {
             Ok(()) => Ok(request),
             // Somebody else was faster; there is one request only.
@@ -84,8 +84,7 @@ impl KeysDir {
     fn key(&self, thing: &ThingName) -> Result<KeyPair, Failure> {
         let path = self.key_path(thing);
         if !path.exists() {
-            let key = KeyPair::generate()
-                .map_err(|error| Failure::failed(format!("no key for {thing}: {error}"), ""))?;
+            let key = generate(thing)?;
             let pem = Zeroizing::new(key.serialize_pem());
             match create(&path, pem.as_bytes(), 0o600) {
                 Ok(()) => return Ok(key),
@@ -93,18 +92,7 @@ impl KeysDir {
                 Err(error) => return Err(at(&path)(error)),
             }
         }
-        let mode = fs::metadata(&path).map_err(at(&path))?.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 {
-            return Err(Failure::refused(
-                "keys-dir",
-                format!(
-                    "{} has mode {mode:o}: others may read this key",
-                    path.display()
-                ),
-                "If nobody else has seen it, run `chmod 600` on it; else make a new one.",
-            ));
-        }
-        let pem = Zeroizing::new(fs::read_to_string(&path).map_err(at(&path))?);
+        let pem = read_secret(&path)?;
         KeyPair::from_pem(&pem).map_err(|error| {
             Failure::refused(
                 "keys-dir",
@@ -112,6 +100,37 @@ impl KeysDir {
                 "Move the file away; it is never overwritten.",
             )
         })
+    }
+
+    /// The device's private key as PEM, if there is one.
+    pub(crate) fn secret(&self, thing: &ThingName) -> Result<Option<Zeroizing<String>>, Failure> {
+        let path = self.key_path(thing);
+        path.exists().then(|| read_secret(&path)).transpose()
+    }
+
+    /// The device's certificate as PEM, if there is one.
+    pub(crate) fn certificate(&self, thing: &ThingName) -> Result<Option<String>, Failure> {
+        let path = self.certificate_path(thing);
+        match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            text => text.map(Some).map_err(at(&path)),
+        }
+    }
+
+    /// Every device that has a key and a certificate here, by name.
+    pub(crate) fn things(&self) -> Result<Vec<ThingName>, Failure> {
+        let mut things = Vec::new();
+        for entry in fs::read_dir(&self.0).map_err(at(&self.0))? {
+            let name = entry.map_err(at(&self.0))?.file_name();
+            let thing = name.to_str().and_then(|n| n.strip_suffix(".cert.pem"));
+            if let Some(Ok(thing)) = thing.map(ThingName::parse)
+                && self.key_path(&thing).exists()
+            {
+                things.push(thing);
+            }
+        }
+        things.sort();
+        Ok(things)
     }
 
     /// Refuses when there is a key of that device already.
@@ -173,6 +192,53 @@ impl KeysDir {
     }
 }
 
+/// A new P-256 key as PEM, and the request to have it certified.
+pub(crate) fn new_key(thing: &ThingName) -> Result<(Zeroizing<String>, String), Failure> {
+    let key = generate(thing)?;
+    let request = sign_request(thing, &key)?;
+    Ok((Zeroizing::new(key.serialize_pem()), request))
+}
+
+fn generate(thing: &ThingName) -> Result<KeyPair, Failure> {
+    KeyPair::generate().map_err(|error| Failure::failed(format!("no key for {thing}: {error}"), ""))
+}
+
+fn sign_request(thing: &ThingName, key: &KeyPair) -> Result<String, Failure> {
+    let mut parameters = CertificateParams::default();
+    parameters.distinguished_name = DistinguishedName::new();
+    parameters
+        .distinguished_name
+        .push(DnType::CommonName, thing.as_str());
+    parameters
+        .serialize_request(key)
+        .and_then(|request| request.pem())
+        .map_err(|error| Failure::failed(format!("no CSR for {thing}: {error}"), ""))
+}
+
+/// The id of the public half of a private key in PEM, if the text is one.
+pub(crate) fn public_key_id(pem: &str) -> Option<String> {
+    let key = KeyPair::from_pem(pem).ok()?;
+    Some(sha256_hex(&key.subject_public_key_info()))
+}
+
+/// Reads a private key that nobody but its owner can read.
+pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<String>, Failure> {
+    let mode = fs::metadata(path).map_err(at(path))?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(Failure::refused(
+            "keys-dir",
+            format!(
+                "{} has mode {mode:o}: others may read this key",
+                path.display()
+            ),
+            "If nobody else has seen it, run `chmod 600` on it; else make a new one.",
+        ));
+    }
+    fs::read_to_string(path)
+        .map(Zeroizing::new)
+        .map_err(at(path))
+}
+
 /// A name that nobody else chooses.
 fn token() -> String {
     use std::fmt::Write as _;
@@ -203,7 +269,7 @@ fn create(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     written
 }
 
-fn at(path: &Path) -> impl Fn(io::Error) -> Failure + '_ {
+pub(crate) fn at(path: &Path) -> impl Fn(io::Error) -> Failure + '_ {
     move |error| Failure::failed(format!("{}: {error}", path.display()), "")
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Each command group has a file of its own; what they share is the signed
 //! client (`api`), the keys on this machine (`keys`), and how results are
-//! written (`output`) and failures end (`failure`).
+//! written (`output`) and failures end (`failure`). The reference device, which
+//! `lamp device run` and `lamp fleet run` start, is in `reference`.
 
 mod api;
 mod bulk;
@@ -10,11 +11,13 @@ mod ca;
 mod catalog;
 mod device;
 mod failure;
+mod fleet;
 mod fleet_csv;
 mod keys;
 mod operation;
 mod output;
 mod progress;
+mod reference;
 mod settings;
 
 use std::process::ExitCode;
@@ -61,6 +64,9 @@ enum Group {
     /// Devices: a thing, its certificate, its memberships and its record
     #[command(subcommand)]
     Device(Box<device::Command>),
+    /// Many devices at once
+    #[command(subcommand)]
+    Fleet(fleet::Command),
     /// What takes longer than a request
     #[command(subcommand)]
     Operation(operation::Command),
@@ -84,7 +90,8 @@ async fn run(lamp: &Lamp) -> Result<Exit, Failure> {
     match &lamp.group {
         Group::Ca(command) => ca::run(command, connect, lamp.output).await,
         Group::Catalog(command) => catalog::run(command, connect, lamp.output).await,
-        Group::Device(command) => device::run(command, connect, lamp.output).await,
+        Group::Device(command) => device::run(command, connect, &lamp.target, lamp.output).await,
+        Group::Fleet(command) => fleet::run(command, &lamp.target, lamp.output).await,
         Group::Operation(command) => operation::run(command, &connect().await?, lamp.output).await,
     }
 }

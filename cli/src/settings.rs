@@ -7,6 +7,7 @@ use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvid
 use serde::Deserialize;
 
 use crate::failure::Failure;
+use crate::reference::Endpoint;
 
 /// Where the local cloud leaves what it made.
 const LOCAL_OUTPUTS: &str = ".local/outputs.json";
@@ -44,6 +45,45 @@ struct Outputs {
     access_key_id: Option<String>,
     secret_access_key: Option<String>,
     session_token: Option<String>,
+    mqtt_host: Option<String>,
+    mqtt_port: Option<u16>,
+    mqtt_ca: Option<PathBuf>,
+}
+
+/// Where devices connect, and the authority that vouches for the server there
+/// if it is not one that everybody trusts.
+#[derive(Debug)]
+pub(crate) struct Broker {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) server_ca: Option<PathBuf>,
+}
+
+impl Broker {
+    /// The broker that the command line names, or else that of the outputs.
+    pub(crate) fn resolve(
+        endpoint: Option<Endpoint>,
+        server_ca: Option<PathBuf>,
+        target: &Target,
+    ) -> Result<Self, Failure> {
+        if let Some(endpoint) = endpoint {
+            return Ok(Self {
+                endpoint,
+                server_ca,
+            });
+        }
+        let outputs = read_outputs(target)?;
+        let (Some(host), Some(port)) = (outputs.mqtt_host, outputs.mqtt_port) else {
+            return Err(Failure::usage(
+                "no endpoint is named",
+                "Give --endpoint, as `aws iot describe-endpoint --endpoint-type iot:Data-ATS` \
+                 answers it.",
+            ));
+        };
+        Ok(Self {
+            endpoint: Endpoint { host, port },
+            server_ca: server_ca.or(outputs.mqtt_ca),
+        })
+    }
 }
 
 /// What a signed request needs.

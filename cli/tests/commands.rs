@@ -412,3 +412,33 @@ fn names_are_preregistered_in_batches() {
         10
     );
 }
+
+#[test]
+fn a_device_wants_a_key_an_endpoint_and_a_name() {
+    let service = Service::answering(|_| Reply::new(200, Value::Null));
+    let keys = service.path("keys");
+    let endpoint = ["--endpoint", "127.0.0.1:1", "--keys-dir", &keys];
+    let run = |arguments: &[&str], rest: &[&str]| lamp(&service, &[arguments, rest].concat()).exit;
+    for (arguments, exit) in [
+        (&["device", "run"][..], 2),
+        (&["device", "run", "--thing", "../x"], 3),
+        // A device that was never created here.
+        (&["device", "run", "--thing", "x"], 3),
+        (
+            &["device", "run", "--thing", "x", "--misbehave", "steal"],
+            2,
+        ),
+        (&["device", "run", "--thing", "x", "--for", "0"], 2),
+        (
+            &["device", "run", "--thing", "x", "--server-ca", "/nowhere"],
+            2,
+        ),
+        (&["fleet", "run"], 2),
+        (&["fleet", "run", "--devices", "1"], 2),
+    ] {
+        assert_eq!(run(arguments, &endpoint), exit, "{arguments:?}");
+    }
+    // The service's outputs name no broker.
+    assert_eq!(run(&["device", "run", "--thing", "x"], &endpoint[2..]), 2);
+    assert_eq!(service.seen().len(), 0);
+}

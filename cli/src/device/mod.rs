@@ -6,6 +6,7 @@ mod credentials;
 mod delete;
 mod list;
 mod preregister;
+mod run;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -18,6 +19,7 @@ use crate::api::Api;
 use crate::failure::{Exit, Failure};
 use crate::fleet_csv::{self, Row};
 use crate::output::Format;
+use crate::settings::Target;
 
 /// What can be done with devices.
 #[derive(Debug, Subcommand)]
@@ -37,11 +39,14 @@ pub(crate) enum Command {
     Credentials(credentials::Arguments),
     /// Let devices claim these names, under a profile of the catalog
     Preregister(preregister::Arguments),
+    /// Be a device: connect, report, and renew its certificate when told to
+    Run(run::Arguments),
 }
 
 pub(crate) async fn run(
     command: &Command,
     connect: impl AsyncFn() -> Result<Api, Failure>,
+    target: &Target,
     format: Format,
 ) -> Result<Exit, Failure> {
     match command {
@@ -51,11 +56,12 @@ pub(crate) async fn run(
         Command::Delete(arguments) => delete::run(arguments, &connect().await?, format).await,
         Command::Credentials(arguments) => credentials::run(arguments, connect, format).await,
         Command::Preregister(arguments) => preregister::run(arguments, connect, format).await,
+        Command::Run(arguments) => run::run(arguments, target, format).await,
     }
 }
 
 /// The rows of a devices file.
-fn rows(file: &Path) -> Result<Vec<Row>, Failure> {
+pub(crate) fn rows(file: &Path) -> Result<Vec<Row>, Failure> {
     let within = |mut failure: Failure| {
         failure.reason = format!("{}: {}", file.display(), failure.reason);
         failure
@@ -67,7 +73,7 @@ fn rows(file: &Path) -> Result<Vec<Row>, Failure> {
 }
 
 /// A name that is safe as part of a file's name, by the service's own rule.
-fn thing_name(name: &str) -> Result<ThingName, Failure> {
+pub(crate) fn thing_name(name: &str) -> Result<ThingName, Failure> {
     Ok(ThingName::parse(name)?)
 }
 

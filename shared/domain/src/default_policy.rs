@@ -132,4 +132,57 @@ mod tests {
         }
         crate::catalog::check_document("policies[0].document", &document).unwrap();
     }
+
+    /// Whether one of the document's resources, its variable filled in, covers
+    /// a topic. Wildcards are at ends only.
+    fn allows(document: &Value, action: &str, kind: &str, topic: &str) -> bool {
+        let arn = format!("arn:aws:iot:eu-south-1:123456789012:{kind}/{topic}");
+        let list = |value: &Value| match value {
+            Value::Array(all) => all.clone(),
+            one => vec![one.clone()],
+        };
+        document["Statement"].as_array().unwrap().iter().any(|s| {
+            list(&s["Action"]).contains(&Value::from(action))
+                && list(&s["Resource"]).iter().any(|resource| {
+                    let own = resource.as_str().unwrap();
+                    let own = own.replace("${iot:Connection.Thing.ThingName}", "milan-0001");
+                    match own.strip_suffix('*') {
+                        Some(beginning) => arn.starts_with(beginning),
+                        None => arn == own,
+                    }
+                })
+        })
+    }
+
+    #[test]
+    fn a_device_may_renew_its_own_certificate_and_nobody_elses() {
+        let scope = Scope::of_arn("arn:aws:lambda:eu-south-1:123456789012:function:f").unwrap();
+        let document = document(&scope);
+        let said = ["certificate/request", "certificate/proof", "telemetry"];
+        let told = ["renew", "accepted", "rejected", "retired"];
+        for (thing, allowed) in [("milan-0001", true), ("milan-00012", false), ("x", false)] {
+            for topic in said {
+                let topic = format!("lamplighter/things/{thing}/{topic}");
+                assert_eq!(
+                    allows(&document, "iot:Publish", "topic", &topic),
+                    allowed,
+                    "{topic}"
+                );
+            }
+            let shadow = format!("$aws/things/{thing}/shadow/update");
+            assert_eq!(allows(&document, "iot:Publish", "topic", &shadow), allowed);
+            for word in told {
+                let topic = format!("lamplighter/things/{thing}/certificate/{word}");
+                let receive = allows(&document, "iot:Receive", "topic", &topic);
+                let subscribe = allows(&document, "iot:Subscribe", "topicfilter", &topic);
+                assert_eq!((receive, subscribe), (allowed, allowed), "{topic}");
+            }
+        }
+        assert!(!allows(
+            &document,
+            "iot:Subscribe",
+            "topicfilter",
+            "lamplighter/things/+/certificate/renew"
+        ));
+    }
 }

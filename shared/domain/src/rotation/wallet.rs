@@ -13,6 +13,15 @@ use serde::{Deserialize, Serialize};
 use crate::csr::PublicKeyId;
 use crate::names::{CertificateId, OperationId};
 
+/// How often a new certificate may be refused before it is given up. AWS IoT
+/// may take minutes until an attachment is in force everywhere, so the first
+/// refusal says little.
+const MOST_REFUSALS: u8 = 5;
+
+/// How long to wait before a new certificate is tried again, doubled with each
+/// refusal.
+const TRY_AGAIN_MILLIS: u64 = 5_000;
+
 /// A key and the certificate for it; where they are stored is the device's.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -34,6 +43,9 @@ pub struct Staged {
     /// The certificate, once it was accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_id: Option<CertificateId>,
+    /// How often it was refused.
+    #[serde(default)]
+    pub refusals: u8,
 }
 
 /// Everything that survives a loss of power.
@@ -96,6 +108,25 @@ impl Wallet {
         }
     }
 
+    /// What the device says again until it is answered: nothing, a request, or
+    /// a proof.
+    pub fn owes(&self) -> Act {
+        match (&self.proving, &self.staged) {
+            (Some(rotation), _) => Act::Prove(rotation.clone()),
+            (None, Some(staged)) => Act::Request(staged.rotation_id.clone()),
+            (None, None) => Act::Stay,
+        }
+    }
+
+    /// For how long, in milliseconds, the device stays with the current pair
+    /// before it tries the staged one: not at all at first.
+    pub fn try_after_millis(&self) -> u64 {
+        match &self.staged {
+            Some(staged) if staged.refusals > 0 => TRY_AGAIN_MILLIS << staged.refusals.min(8),
+            _ => 0,
+        }
+    }
+
     /// `…/certificate/renew` came.
     pub fn renew(&self, rotation: &OperationId) -> Act {
         match (&self.proving, &self.staged) {
@@ -119,6 +150,7 @@ impl Wallet {
             rotation_id: rotation.clone(),
             public_key,
             certificate_id: None,
+            refusals: 0,
         });
         (self, Act::Request(rotation))
     }
@@ -126,7 +158,10 @@ impl Wallet {
     /// `…/certificate/accepted` came, with a certificate for this key.
     #[must_use]
     pub fn accepted(mut self, rotation: &OperationId, certificate: Pair) -> (Self, Act) {
-        if self.proving.as_ref() == Some(rotation) && self.current == certificate {
+        // Promoted already, and asked for once more: the proof may have been
+        // lost, or forgotten on the way back from a refusal.
+        if self.current == certificate {
+            self.proving = Some(rotation.clone());
             return (self, Act::Prove(rotation.clone()));
         }
         match &mut self.staged {
@@ -150,6 +185,7 @@ impl Wallet {
                 rotation_id,
                 public_key,
                 certificate_id: Some(certificate_id),
+                ..
             }) = self.staged.take()
         {
             let promoted = Pair {
@@ -159,11 +195,7 @@ impl Wallet {
             self.fallback = Some(std::mem::replace(&mut self.current, promoted));
             self.proving = Some(rotation_id);
         }
-        let act = match (&self.proving, &self.staged) {
-            (Some(rotation), _) => Act::Prove(rotation.clone()),
-            (None, Some(staged)) => Act::Request(staged.rotation_id.clone()),
-            (None, None) => Act::Stay,
-        };
+        let act = self.owes();
         (self, act)
     }
 
@@ -172,7 +204,17 @@ impl Wallet {
     #[must_use]
     pub fn refused(mut self, tried: Tried) -> (Self, Act) {
         match tried {
-            Tried::Staged => self.staged = None,
+            // Kept for a while, and asked for again from the current one.
+            Tried::Staged => {
+                self.staged = self.staged.and_then(|staged| {
+                    let refusals = staged.refusals + 1;
+                    (refusals < MOST_REFUSALS).then_some(Staged {
+                        certificate_id: None,
+                        refusals,
+                        ..staged
+                    })
+                });
+            }
             Tried::Current => self.go_back(),
         }
         (self, Act::Connect(Tried::Current))
@@ -211,5 +253,67 @@ impl Wallet {
         if let Some(fallback) = self.fallback.take() {
             self.fallback = Some(std::mem::replace(&mut self.current, fallback));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(name: &str) -> Pair {
+        let text = crate::csr::sha256_hex(name.as_bytes());
+        Pair {
+            certificate_id: CertificateId::of_der(name.as_bytes()),
+            public_key: serde_json::from_value(text.into()).unwrap(),
+        }
+    }
+
+    fn rotation() -> OperationId {
+        OperationId::from_random([1; 16])
+    }
+
+    /// A device that has stored the certificate it was given.
+    fn accepted() -> Wallet {
+        let new = pair("new");
+        let (wallet, _) = Wallet::new(pair("old")).stage(rotation(), new.public_key.clone());
+        let (wallet, act) = wallet.accepted(&rotation(), new);
+        assert_eq!(act, Act::Connect(Tried::Staged));
+        wallet
+    }
+
+    #[test]
+    fn a_refused_certificate_is_asked_for_again_and_given_up_in_the_end() {
+        let mut wallet = accepted();
+        let mut waits = Vec::new();
+        while wallet.staged.is_some() {
+            waits.push(wallet.try_after_millis());
+            let act;
+            (wallet, act) = wallet.refused(Tried::Staged);
+            assert_eq!(act, Act::Connect(Tried::Current));
+            assert_eq!(wallet.start(), Tried::Current);
+            assert_eq!(wallet.current, pair("old"));
+            if wallet.staged.is_some() {
+                assert_eq!(wallet.owes(), Act::Request(rotation()));
+                wallet = wallet.accepted(&rotation(), pair("new")).0;
+            }
+        }
+        assert_eq!(waits, [0, 10_000, 20_000, 40_000, 80_000]);
+        assert_eq!(wallet.owes(), Act::Stay);
+    }
+
+    #[test]
+    fn a_proof_that_was_forgotten_is_given_when_the_certificate_comes_again() {
+        let (wallet, act) = accepted().connected(Tried::Staged);
+        assert_eq!(act, Act::Prove(rotation()));
+        // Refused twice by accident: back to the old one, and to the new one.
+        let (wallet, _) = wallet.refused(Tried::Current);
+        assert_eq!(wallet.current, pair("old"));
+        let (wallet, _) = wallet.refused(Tried::Current);
+        assert_eq!((&wallet.current, wallet.owes()), (&pair("new"), Act::Stay));
+        let (wallet, act) = wallet.accepted(&rotation(), pair("new"));
+        assert_eq!(act, Act::Prove(rotation()));
+        assert_eq!(wallet.owes(), act, "until it is answered");
+        let wallet = wallet.retired(&pair("new").certificate_id);
+        assert_eq!(wallet, Wallet::new(pair("new")));
     }
 }

@@ -1,0 +1,305 @@
+//! `lamp fleet run`: many reference devices in one process.
+
+mod board;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use lamplighter_domain::names::ThingName;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::device::{rows, thing_name};
+use crate::failure::{Exit, Failure};
+use crate::fleet::board::Board;
+use crate::keys::KeysDir;
+use crate::output::Format;
+use crate::reference::{Device, Dialer, Endpoint, Habits, Keeper, Line, Misbehaviour, News, Wire};
+use crate::settings::{Broker, Target};
+
+/// What can be done with many devices.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Be many devices: connect, report, and renew certificates when told to
+    Run(Arguments),
+}
+
+/// Which devices, and how they live.
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("which").required(true).args(["devices", "from"])))]
+pub(crate) struct Arguments {
+    /// Run so many of the devices in the keys directory, by name
+    #[arg(long, value_name = "N")]
+    devices: Option<usize>,
+
+    /// Run the devices of a CSV file; only its column thingName counts
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
+
+    /// Let a device break the rotation's protocol, for tests: refuse-proof,
+    /// ignore or no-store; repeatable
+    #[arg(long, value_name = "NAME=HOW", value_parser = misbehaviour)]
+    misbehave: Vec<(String, Misbehaviour)>,
+
+    /// How many devices connect in a second at first; AWS IoT takes 500 in
+    /// most accounts
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    connect_rate: u32,
+
+    #[command(flatten)]
+    life: Life,
+}
+
+/// What all devices of a command have in common.
+#[derive(Debug, Args)]
+pub(crate) struct Life {
+    /// Where `lamp device create` left the keys and certificates
+    #[arg(
+        long,
+        env = "LAMP_KEYS_DIR",
+        default_value = "keys",
+        value_name = "DIR"
+    )]
+    keys_dir: PathBuf,
+
+    /// Where to connect; port 443 uses ALPN [default port: 8883; default
+    /// host: the local cloud's]
+    #[arg(long, env = "LAMP_ENDPOINT", value_name = "HOST[:PORT]")]
+    endpoint: Option<Endpoint>,
+
+    /// The authority of the server's certificate (PEM) [default: those that
+    /// this machine trusts, or the local cloud's]
+    #[arg(long, value_name = "FILE")]
+    server_ca: Option<PathBuf>,
+
+    /// What is reported as the firmware's version
+    #[arg(long, default_value = "1.0.0", value_name = "VERSION")]
+    firmware_version: Arc<str>,
+
+    /// The time between two messages of telemetry
+    #[arg(long, default_value = "5", value_name = "SECONDS", value_parser = seconds)]
+    telemetry_every: Duration,
+
+    /// The time until what was not answered is first said again
+    #[arg(long, default_value = "30", value_name = "SECONDS", value_parser = seconds)]
+    repeat_every: Duration,
+
+    /// Stop after so long, instead of at Ctrl-C
+    #[arg(long = "for", value_name = "SECONDS", value_parser = seconds)]
+    stop_after: Option<Duration>,
+}
+
+/// One of the devices.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Member {
+    pub(crate) thing: ThingName,
+    pub(crate) misbehaviour: Option<Misbehaviour>,
+}
+
+pub(crate) async fn run(
+    command: &Command,
+    target: &Target,
+    format: Format,
+) -> Result<Exit, Failure> {
+    let Command::Run(arguments) = command;
+    let members = members(arguments)?;
+    let pace = Duration::from_secs(1) / arguments.connect_rate.max(1);
+    live_paced(members, pace, &arguments.life, target, format).await
+}
+
+/// Runs devices until Ctrl-C, or for as long as was asked.
+pub(crate) async fn live(
+    members: Vec<Member>,
+    life: &Life,
+    target: &Target,
+    format: Format,
+) -> Result<Exit, Failure> {
+    live_paced(members, Duration::ZERO, life, target, format).await
+}
+
+async fn live_paced(
+    members: Vec<Member>,
+    pace: Duration,
+    life: &Life,
+    target: &Target,
+    format: Format,
+) -> Result<Exit, Failure> {
+    let broker = Broker::resolve(life.endpoint.clone(), life.server_ca.clone(), target)?;
+    let dialer = Arc::new(Dialer::new(broker.endpoint, broker.server_ca.as_deref())?);
+    let keys = KeysDir::open(&life.keys_dir)?;
+    let (wire, heard) = mpsc::unbounded_channel();
+    let (stop, stopping) = watch::channel(false);
+    let mut board = Board::new(format, members.len());
+    let mut devices = JoinSet::new();
+    for (index, member) in (0..).zip(members) {
+        let keeper = Keeper::open(&keys, &member.thing)?;
+        let (name, dialer) = (member.thing.clone(), Arc::clone(&dialer));
+        let device = Device::new(name, keeper, dialer, habits(life, &member), wire.clone());
+        board.watch(member.thing.clone(), device.vitals());
+        devices.spawn(one(device, pace * index, stopping.clone()));
+    }
+    // The last of the devices hangs up when it has stopped.
+    drop(wire);
+    watch_over(&mut board, heard, &stop, life.stop_after).await;
+    let mut exit = Exit::Done;
+    while let Some(ended) = devices.join_next().await {
+        exit = exit.and(ended.unwrap_or(Exit::Failed));
+    }
+    board.conclude();
+    Ok(exit)
+}
+
+/// One device's life, which may begin later than others'.
+async fn one(device: Device, delay: Duration, stopping: watch::Receiver<bool>) -> Exit {
+    let mut early = stopping.clone();
+    tokio::select! {
+        () = tokio::time::sleep(delay) => {}
+        _ = early.wait_for(|stop| *stop) => return Exit::Done,
+    }
+    match device.run(stopping).await {
+        Ok(()) => Exit::Done,
+        Err(failure) => failure.exit,
+    }
+}
+
+/// Shows what the devices tell until all have stopped, and stops them in time.
+async fn watch_over(
+    board: &mut Board,
+    mut heard: mpsc::UnboundedReceiver<Line>,
+    stop: &watch::Sender<bool>,
+    stop_after: Option<Duration>,
+) {
+    let mut look = tokio::time::interval(board::LOOK_EVERY);
+    let enough = enough(stop_after);
+    tokio::pin!(enough);
+    let mut asked_to_stop = false;
+    loop {
+        tokio::select! {
+            line = heard.recv() => match line {
+                Some(line) => board.line(&line),
+                None => return,
+            },
+            _ = look.tick() => board.look(),
+            () = &mut enough, if !asked_to_stop => {
+                asked_to_stop = true;
+                board.end();
+                let _ = stop.send(true);
+            }
+        }
+    }
+}
+
+/// Until Ctrl-C, until a polite kill, or for as long as was asked.
+async fn enough(stop_after: Option<Duration>) {
+    let asked = async {
+        match stop_after {
+            Some(time) => tokio::time::sleep(time).await,
+            None => std::future::pending().await,
+        }
+    };
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = asked => {}
+        () = terminated => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+fn habits(life: &Life, member: &Member) -> Habits {
+    Habits {
+        firmware_version: Arc::clone(&life.firmware_version),
+        telemetry_every: life.telemetry_every,
+        repeat_every: life.repeat_every,
+        misbehaviour: member.misbehaviour,
+    }
+}
+
+/// The devices that are asked for.
+fn members(arguments: &Arguments) -> Result<Vec<Member>, Failure> {
+    let things = match (&arguments.from, arguments.devices) {
+        (Some(file), _) => rows(file)?
+            .iter()
+            .map(|row| thing_name(&row.thing_name))
+            .collect::<Result<_, _>>()?,
+        (None, most) => first(&arguments.life.keys_dir, most.unwrap_or_default())?,
+    };
+    let mut members: Vec<_> = things
+        .into_iter()
+        .map(|thing| Member {
+            thing,
+            misbehaviour: None,
+        })
+        .collect();
+    for (name, how) in &arguments.misbehave {
+        let found = members
+            .iter_mut()
+            .find(|member| member.thing.as_str() == name);
+        let Some(member) = found else {
+            return Err(Failure::usage(
+                format!("--misbehave names {name}, which is not run"),
+                "Name one of the devices.",
+            ));
+        };
+        member.misbehaviour = Some(*how);
+    }
+    Ok(members)
+}
+
+fn first(keys_dir: &std::path::Path, most: usize) -> Result<Vec<ThingName>, Failure> {
+    let mut things = KeysDir::open(keys_dir)?.things()?;
+    if things.len() < most || most == 0 {
+        return Err(Failure::usage(
+            format!("{} has {} devices", keys_dir.display(), things.len()),
+            "Create more with `lamp device create`, or ask for fewer.",
+        ));
+    }
+    things.truncate(most);
+    Ok(things)
+}
+
+/// `NAME=HOW`, as an argument.
+fn misbehaviour(text: &str) -> Result<(String, Misbehaviour), String> {
+    let (name, how) = text
+        .split_once('=')
+        .ok_or_else(|| "write it as NAME=HOW".to_owned())?;
+    let how = <Misbehaviour as clap::ValueEnum>::from_str(how, false)
+        .map_err(|_| format!("{how:?} is not refuse-proof, ignore or no-store"))?;
+    Ok((name.to_owned(), how))
+}
+
+/// A time in seconds, fractions allowed, as an argument.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "give seconds".to_owned())?;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(time) if !time.is_zero() => Ok(time),
+        _ => Err("give seconds, more than none".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_misbehaviours_are_read() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        for wrong in ["0", "-1", "soon", "1e30", "NaN"] {
+            seconds(wrong).expect_err(wrong);
+        }
+        assert_eq!(
+            misbehaviour("a=no-store"),
+            Ok(("a".to_owned(), Misbehaviour::NoStore))
+        );
+        for wrong in ["a", "a=steal", "no-store"] {
+            misbehaviour(wrong).expect_err(wrong);
+        }
+    }
+}
