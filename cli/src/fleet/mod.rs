@@ -17,7 +17,7 @@ use crate::failure::{Exit, Failure};
 use crate::fleet::board::Board;
 use crate::keys::KeysDir;
 use crate::output::Format;
-use crate::reference::{Device, Dialer, Endpoint, Habits, Keeper, Line, Misbehaviour, News, Wire};
+use crate::reference::{Device, Dialer, Endpoint, Habits, Keeper, Line, Misbehaviour};
 use crate::settings::{Broker, Target};
 
 /// What can be done with many devices.

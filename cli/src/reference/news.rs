@@ -88,21 +88,27 @@ impl Line {
 
     /// For a person: when, who, what, and what more there is to it.
     pub(crate) fn text(&self) -> String {
-        let mut document = output::readable(&self.document());
+        let mut document = self.document();
         let Some(fields) = document.as_object_mut() else {
             return String::new();
         };
-        let [at, thing, event] = ["at", "thingName", "event"].map(|name| {
+        fields.remove("at");
+        let [thing, event] = ["thingName", "event"].map(|name| {
             let value = fields.remove(name).unwrap_or_default();
             output::plain(&value)
         });
-        let details = fields
-            .iter()
-            .filter(|(_, value)| !value.is_null())
-            .map(|(name, value)| match name.as_str() {
-                "certificateId" => format!("{name}={}", output::short(&output::plain(value))),
-                _ => format!("{name}={}", output::plain(value)),
-            });
+        let at = self.at.rfc3339();
+        let details =
+            fields
+                .iter()
+                .filter(|(_, value)| !value.is_null())
+                .map(|(name, value)| match (name.as_str(), value.as_u64()) {
+                    ("certificateId", _) => {
+                        format!("{name}={}", output::short(&output::plain(value)))
+                    }
+                    ("deadline", Some(at)) => format!("{name}={}", Moment(at).rfc3339()),
+                    _ => format!("{name}={}", output::plain(value)),
+                });
         let details: Vec<_> = details.collect();
         format!("{at} {thing} {event:<12} {}", details.join("  "))
             .trim_end()

@@ -101,7 +101,10 @@ async fn serve(acceptor: TlsAcceptor, stream: TcpStream, script: Script) -> Opti
             // Acknowledgements and pings are of no interest here.
             _ => continue,
         };
-        let answer = script.lock().unwrap()(&who, &seen);
+        let answer = {
+            let mut script = script.lock().unwrap();
+            (*script)(&who, &seen)
+        };
         if answer == Answer::HangUp {
             return None;
         }
