@@ -30,8 +30,7 @@ pub(crate) use device::{Device, Vitals};
 pub(crate) use dialer::Dialer;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use keeper::Keeper;
-pub(crate) use news::Line;
-use news::{News, Wire};
+pub(crate) use news::{Line, News, Wire};
 
 /// How a device behaves, apart from the protocol.
 #[derive(Clone, Debug)]
