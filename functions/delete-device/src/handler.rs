@@ -4,6 +4,7 @@ use lamplighter_aws::delete::{Claimed, Deletion, Step};
 use lamplighter_aws::failure::Reported;
 use lamplighter_aws::{http, telemetry};
 use lamplighter_domain::Failure;
+use lamplighter_domain::fields;
 use lamplighter_domain::names::ThingName;
 use serde_json::{Value, json};
 
@@ -50,11 +51,6 @@ async fn claim(deletion: &Deletion, event: Value) -> Result<http::Response, Fail
 }
 
 fn read(event: Value) -> Result<Step, Failure> {
-    serde_json::from_value(event).map_err(|error| {
-        Failure::invalid(
-            "event",
-            format!("the event is no step of a deletion: {error}"),
-            "Send {\"operationId\": …, \"thingName\": …, \"failed\"?}.",
-        )
-    })
+    let remedy = "Send {\"operationId\": …, \"thingName\": …, \"failed\"?}.";
+    fields::event(event, "no step of a deletion", remedy)
 }

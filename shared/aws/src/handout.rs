@@ -5,10 +5,11 @@
 //! (invariant 4).
 
 use lamplighter_domain::device::{CertificateRecord, Custody, DeviceRecord, DeviceStatus};
+use lamplighter_domain::fields::Fields;
 use lamplighter_domain::handout::{self, Decision, HandOut};
 use lamplighter_domain::names::{CertificateId, ThingName};
 use lamplighter_domain::{Failure, Kind};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::clock;
@@ -192,25 +193,14 @@ fn reveal<S: serde::Serializer>(key: &Zeroizing<String>, serializer: S) -> Resul
     serializer.serialize_str(key)
 }
 
-/// The body of a request, which may be empty.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Body {
-    idempotency_key: Option<String>,
-}
-
-/// The idempotency key of a request, from its body or its header.
+/// The idempotency key of a request, from its body, which may be empty, or its
+/// header.
 pub fn idempotency_key(body: &[u8], header: Option<&str>) -> Result<Option<String>, Failure> {
-    let body: Body = if body.is_empty() {
-        Body::default()
-    } else {
-        serde_json::from_slice(body).map_err(|error| {
-            Failure::invalid(
-                "body",
-                format!("the body is no request for credentials: {error}"),
-                "Send none, or JSON: {\"idempotencyKey\": …}.",
-            )
-        })?
-    };
-    lamplighter_domain::request::one_key(body.idempotency_key.as_deref(), header)
+    let mut in_body = None;
+    if !body.is_empty() {
+        let mut fields = Fields::parse(body, "Send none, or JSON: {\"idempotencyKey\": …}.")?;
+        in_body = fields.text("idempotencyKey")?;
+        fields.end()?;
+    }
+    lamplighter_domain::request::one_key(in_body.as_deref(), header)
 }

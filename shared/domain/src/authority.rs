@@ -17,6 +17,8 @@ pub use certificate::{Serial, Signed, Unsigned, authority_certificate, device_ce
 pub use view::{AuthorityList, AuthorityView};
 
 use crate::failure::{Failure, Kind};
+use crate::fields::Fields;
+use crate::quote::quoted;
 use crate::time::Moment;
 
 /// How far a certificate's beginning lies back, so that a device whose clock
@@ -51,7 +53,7 @@ impl AuthorityId {
         } else {
             Err(Failure::invalid(
                 "replaces",
-                format!("{text:?} is not an authority's id"),
+                format!("{} is not an authority's id", quoted(text)),
                 "An authority's id is 40 lower-case hex digits; GET /authorities lists them.",
             ))
         }
@@ -193,8 +195,7 @@ pub struct RotationRequest {
     pub years: u32,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Debug, Default)]
 struct Raw {
     subject: Option<String>,
     years: Option<u32>,
@@ -202,12 +203,21 @@ struct Raw {
 }
 
 impl Raw {
-    fn read(body: &[u8], remedy: &str) -> Result<Self, Failure> {
+    fn read(body: &[u8], remedy: &'static str) -> Result<Self, Failure> {
         if body.is_empty() {
             return Ok(Self::default());
         }
-        serde_json::from_slice(body)
-            .map_err(|error| Failure::invalid("body", error.to_string(), remedy))
+        let mut fields = Fields::parse(body, remedy)?;
+        let raw = Self {
+            subject: fields.text("subject")?,
+            // Of numbers beyond, the largest is as wrong.
+            years: fields
+                .number("years")?
+                .map(|years| u32::try_from(years).unwrap_or(u32::MAX)),
+            replaces: fields.text("replaces")?,
+        };
+        fields.end()?;
+        Ok(raw)
     }
 
     fn subject(&self) -> Result<Option<String>, Failure> {

@@ -13,6 +13,7 @@ use crate::failure::Failure;
 use crate::names::{
     AttributeName, AttributeValue, BillingGroupName, GroupName, PolicyName, ThingTypeName,
 };
+use crate::quote::quoted;
 
 mod document;
 mod parse;
@@ -132,7 +133,7 @@ pub fn is_dry_run(query: &str) -> Result<bool, Failure> {
         "dryRun=true" => Ok(true),
         _ => Err(Failure::invalid(
             "dryRun",
-            format!("{query:?} is no query of this route"),
+            format!("{} is no query of this route", quoted(query)),
             "Use dryRun=true to plan only, or no query at all.",
         )),
     }

@@ -6,6 +6,7 @@ use crate::csr::PublicKeyId;
 use crate::failure::Failure;
 use crate::handout::HandOut;
 use crate::names::{CertificateId, OperationId, ProfileName, ThingName};
+use crate::quote::quoted;
 use crate::request::CreateRequest;
 use crate::time::Moment;
 
@@ -151,7 +152,7 @@ impl Issuer {
             .ok_or_else(|| {
                 Failure::invalid(
                     "issuer",
-                    format!("there is no issuer {text:?}"),
+                    format!("there is no issuer {}", quoted(text)),
                     "Use aws-iot or kms-ca.",
                 )
             })

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::device::{DeviceRecord, DeviceStatus, LISTING_SHARDS, listing_shard};
 use crate::failure::Failure;
 use crate::names::{AttributeName, AttributeValue, GroupName, ThingName, ThingTypeName};
+use crate::quote::quoted;
 
 const MOST: usize = 100;
 const USUAL: usize = 25;
@@ -279,7 +280,7 @@ fn read_limit(text: &str) -> Result<usize, Failure> {
         .ok_or_else(|| {
             Failure::invalid(
                 "limit",
-                format!("{text:?} is no page size"),
+                format!("{} is no page size", quoted(text)),
                 format!("Give a number from 1 to {MOST}."),
             )
         })
@@ -291,7 +292,7 @@ fn read_status(text: &str) -> Result<&'static str, Failure> {
         .ok_or_else(|| {
             Failure::invalid(
                 "status",
-                format!("no device has the status {text:?}"),
+                format!("no device has the status {}", quoted(text)),
                 "Use CREATING, ACTIVE, DELETING or STUCK.",
             )
         })
@@ -301,7 +302,7 @@ fn read_attribute(text: &str) -> Result<(AttributeName, AttributeValue), Failure
     let (name, value) = text.split_once('=').ok_or_else(|| {
         Failure::invalid(
             "attribute",
-            format!("{text:?} is no filter"),
+            format!("{} is no filter", quoted(text)),
             "Write attribute=name=value.",
         )
     })?;

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::failure::Failure;
+use crate::quote::quoted;
 
 /// Where a name's characters come from.
 #[derive(Clone, Copy)]
@@ -51,7 +52,7 @@ fn checked(text: &str, shape: Shape) -> Result<(), Failure> {
         None => Ok(()),
         Some(bad) => Err(Failure::invalid(
             shape.field,
-            format!("the {} {text:?} contains {bad:?}", shape.what),
+            format!("the {} {} contains {bad:?}", shape.what, quoted(text)),
             remedy(),
         )),
     }
@@ -168,7 +169,7 @@ impl CertificateId {
         } else {
             Err(Failure::invalid(
                 "certificateId",
-                format!("{text:?} is not a certificate id"),
+                format!("{} is not a certificate id", quoted(text)),
                 "A certificate id is 64 lower-case hex digits.",
             ))
         }
@@ -232,7 +233,7 @@ impl OperationId {
         } else {
             Err(Failure::invalid(
                 "operationId",
-                format!("{text:?} is not an operation id"),
+                format!("{} is not an operation id", quoted(text)),
                 "Use the operationId that a create or delete answered with.",
             ))
         }
@@ -277,7 +278,7 @@ impl SweepId {
         } else {
             Err(Failure::invalid(
                 "sweepId",
-                format!("{text:?} is not a sweep id"),
+                format!("{} is not a sweep id", quoted(text)),
                 "Use the sweepId that the start of the sweep answered with.",
             ))
         }

@@ -1,22 +1,16 @@
 //! Names that may be claimed: announced ahead of the devices, under a profile.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::device::{DeviceRecord, Preregistration};
 use crate::failure::Failure;
+use crate::fields::Fields;
 use crate::names::{ProfileName, ThingName};
 
 /// The most names in one request: as many as one transaction can write.
 pub const MOST_NAMES: usize = 100;
 /// A hundred names of 128 characters fit in a fraction of this.
 const MOST_BODY_BYTES: usize = 64 * 1024;
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Raw {
-    profile: String,
-    thing_names: Vec<String>,
-}
 
 /// A request to announce names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,22 +53,20 @@ impl PreregisterRequest {
             )
             .status(413));
         }
-        let raw: Raw = serde_json::from_slice(body).map_err(|error| {
-            Failure::invalid(
-                "body",
-                format!("the body announces no names: {error}"),
-                "Send JSON: {\"profile\": …, \"thingNames\": […]}.",
-            )
-        })?;
-        if !(1..=MOST_NAMES).contains(&raw.thing_names.len()) {
+        let shape = "Send JSON: {\"profile\": …, \"thingNames\": […]}.";
+        let mut fields = Fields::parse(body, shape)?;
+        let profile = ProfileName::parse(&fields.required_text("profile")?)?;
+        let given = fields.texts("thingNames")?;
+        fields.end()?;
+        if !(1..=MOST_NAMES).contains(&given.len()) {
             return Err(Failure::invalid(
                 "thingNames",
-                format!("{} names are given", raw.thing_names.len()),
+                format!("{} names are given", given.len()),
                 format!("Give 1 to {MOST_NAMES} at once."),
             ));
         }
         let mut thing_names = Vec::new();
-        for (i, name) in raw.thing_names.iter().enumerate() {
+        for (i, name) in given.iter().enumerate() {
             let name = ThingName::parse(name)
                 .map_err(|failure| failure.field(&format!("thingNames[{i}]")))?;
             if !thing_names.contains(&name) {
@@ -82,7 +74,7 @@ impl PreregisterRequest {
             }
         }
         Ok(Self {
-            profile: ProfileName::parse(&raw.profile)?,
+            profile,
             thing_names,
         })
     }
@@ -158,7 +150,17 @@ mod tests {
             &json!({"profile": "p/q", "thingNames": ["a"]}),
             Some("profile"),
         );
-        check(&json!({"thingNames": ["a"]}), Some("body"));
+        check(&json!({"thingNames": ["a"]}), Some("profile"));
+        check(&json!({"profile": "p"}), Some("thingNames"));
+        check(
+            &json!({"profile": "p", "thingNames": "a"}),
+            Some("thingNames"),
+        );
+        check(
+            &json!({"profile": "p", "thingNames": [7]}),
+            Some("thingNames"),
+        );
+        check(&json!(["p", ["a"]]), Some("body"));
         check(
             &json!({"profile": "p", "thingNames": ["a"], "x": 1}),
             Some("body"),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::csr::Csr;
 use crate::device::Issuer;
 use crate::failure::Failure;
+use crate::fields::Fields;
 use crate::names::{
     AttributeName, AttributeValue, BillingGroupName, GroupName, ProfileName, ThingName,
     ThingTypeName,
@@ -24,21 +25,8 @@ const MOST_ATTRIBUTE_BYTES: usize = 47 * 1024;
 /// A creation's body is at most this long.
 pub const MOST_BODY_BYTES: usize = 64 * 1024;
 
-/// The body as it arrives; nothing in it is trusted yet.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct RawCreateRequest {
-    thing_name: String,
-    thing_type: Option<String>,
-    #[serde(default)]
-    attributes: BTreeMap<String, String>,
-    #[serde(default)]
-    groups: Vec<String>,
-    billing_group: Option<String>,
-    csr: Option<String>,
-    issuer: Option<String>,
-    idempotency_key: Option<String>,
-}
+const SHAPE: &str = "Send JSON: {\"thingName\": …, \"thingType\"?, \"attributes\"?, \"groups\"?, \
+                     \"billingGroup\"?, \"csr\"?, \"issuer\"?, \"idempotencyKey\"?}.";
 
 /// A request to create one device. Every field holds only what AWS accepts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,49 +70,35 @@ impl CreateRequest {
             )
             .status(413));
         }
-        let raw: RawCreateRequest = serde_json::from_slice(body).map_err(|error| {
-            Failure::invalid(
-                "body",
-                format!("the body is not a creation request: {error}"),
-                "Send JSON: {\"thingName\": …, \"thingType\"?, \"attributes\"?, \"groups\"?, \
-                 \"billingGroup\"?, \"csr\"?, \"issuer\"?, \"idempotencyKey\"?}.",
-            )
-        })?;
-        let key = one_key(raw.idempotency_key.as_deref(), header_key)?;
-        Ok((Self::check(&raw)?, key))
+        let mut fields = Fields::parse(body, SHAPE)?;
+        let request = Self::take(&mut fields)?;
+        let key = one_key(fields.text("idempotencyKey")?.as_deref(), header_key)?;
+        fields.end()?;
+        request.within_limits()?;
+        Ok((request, key))
     }
 
-    fn check(raw: &RawCreateRequest) -> Result<Self, Failure> {
-        let request = Self {
-            thing_name: ThingName::parse(&raw.thing_name)?,
-            thing_type: raw
-                .thing_type
-                .as_deref()
-                .map(ThingTypeName::parse)
-                .transpose()?,
-            attributes: raw
-                .attributes
+    fn take(fields: &mut Fields) -> Result<Self, Failure> {
+        Ok(Self {
+            thing_name: ThingName::parse(&fields.required_text("thingName")?)?,
+            thing_type: optional(fields, "thingType", ThingTypeName::parse)?,
+            attributes: fields
+                .text_map("attributes")?
                 .iter()
                 .map(|(name, value)| {
                     Ok((AttributeName::parse(name)?, AttributeValue::parse(value)?))
                 })
                 .collect::<Result<_, Failure>>()?,
-            groups: raw
-                .groups
+            groups: fields
+                .texts("groups")?
                 .iter()
-                .map(|g| GroupName::parse(g))
+                .map(|group| GroupName::parse(group))
                 .collect::<Result<_, _>>()?,
-            billing_group: raw
-                .billing_group
-                .as_deref()
-                .map(BillingGroupName::parse)
-                .transpose()?,
-            csr: raw.csr.as_deref().map(Csr::parse).transpose()?,
-            issuer: raw.issuer.as_deref().map(Issuer::parse).transpose()?,
+            billing_group: optional(fields, "billingGroup", BillingGroupName::parse)?,
+            csr: optional(fields, "csr", Csr::parse)?,
+            issuer: optional(fields, "issuer", Issuer::parse)?,
             profile: None,
-        };
-        request.within_limits()?;
-        Ok(request)
+        })
     }
 
     /// Refuses what AWS would refuse, or would let nobody add to later.
@@ -213,6 +187,14 @@ impl CreateRequest {
     }
 }
 
+fn optional<T>(
+    fields: &mut Fields,
+    name: &str,
+    parse: impl Fn(&str) -> Result<T, Failure>,
+) -> Result<Option<T>, Failure> {
+    fields.text(name)?.as_deref().map(parse).transpose()
+}
+
 /// The one idempotency key of a request that may carry it in two places.
 pub fn one_key(body: Option<&str>, header: Option<&str>) -> Result<Option<String>, Failure> {
     let key = match (body, header) {
@@ -294,8 +276,25 @@ mod tests {
 
     #[test]
     fn every_field_is_checked() {
-        check(&json!({}), Some("body"));
+        check(&json!({}), Some("thingName"));
         check(&json!([]), Some("body"));
+        let sequence = json!(["l", "t", {"city": "milan"}, ["g"], null, null, null, null]);
+        check(&sequence, Some("body"));
+        check(&json!({"thingName": 7}), Some("thingName"));
+        for field in [
+            "thingType",
+            "attributes",
+            "groups",
+            "billingGroup",
+            "csr",
+            "issuer",
+        ] {
+            check(&json!({"thingName": "a", field: 7}), Some(field));
+        }
+        check(
+            &json!({"thingName": "a", "idempotencyKey": 7}),
+            Some("idempotencyKey"),
+        );
         check(&json!({"thingName": "a", "colour": "red"}), Some("body"));
         check(&json!({"thingName": "a b"}), Some("thingName"));
         check(
@@ -335,6 +334,39 @@ mod tests {
     }
 
     #[test]
+    fn an_attribute_given_twice_is_refused() {
+        let body = br#"{"thingName": "a", "attributes": {"b": "1", "b": "2"}}"#;
+        let failure = CreateRequest::parse(body, None).unwrap_err();
+        assert!(failure.reason.contains("comes twice"), "{failure:?}");
+    }
+
+    #[test]
+    fn no_reason_repeats_a_key_that_came_in_the_wrong_field() {
+        let pem = rcgen::KeyPair::generate().unwrap().serialize_pem();
+        let lines: Vec<_> = pem.lines().collect();
+        for (field, value) in [
+            ("thingName", json!(lines[1])),
+            ("thingName", json!(pem)),
+            ("attributes", json!(pem)),
+            ("attributes", json!({ "a": pem })),
+            ("attributes", json!({ lines[1]: "a" })),
+            ("groups", json!([lines[1]])),
+            ("issuer", json!(pem)),
+            ("csr", json!(pem)),
+            (lines[1], json!("a")),
+        ] {
+            let mut body = json!({"thingName": "a"});
+            body[field] = value;
+            let Err(failure) = CreateRequest::parse(body.to_string().as_bytes(), None) else {
+                continue; // By chance the line is a name that AWS would take.
+            };
+            let shown = format!("{failure:?}");
+            assert!(!shown.contains(&lines[1][24..]), "{field}: {shown}");
+            assert!(!shown.contains("RawCreateRequest"), "{field}: {shown}");
+        }
+    }
+
+    #[test]
     fn two_keys_must_agree() {
         let body = br#"{"thingName": "a", "idempotencyKey": "k"}"#;
         assert_eq!(
@@ -342,6 +374,11 @@ mod tests {
             Some("k")
         );
         assert!(CreateRequest::parse(body, Some("l")).is_err());
+        let failure = CreateRequest::parse(br#"{"thingName": "a"}"#, Some("schlüssel"));
+        assert_eq!(
+            failure.unwrap_err().field.as_deref(),
+            Some("idempotencyKey")
+        );
     }
 
     #[test]
