@@ -1,6 +1,8 @@
 //! Certificate signing requests, checked before anything is done with one.
 
 use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer;
@@ -8,6 +10,7 @@ use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 use crate::failure::Failure;
+use crate::quote::quoted;
 
 /// A request's text is bounded before it is parsed: an RSA-4096 request with
 /// a long subject is under 3 KiB, and `CreateCertificateFromCsr` takes 4,096
@@ -46,8 +49,13 @@ impl PublicKeyId {
 }
 
 impl Csr {
-    /// Checks a PEM text.
+    /// Checks a PEM text. Of the text only the request itself is kept, so that
+    /// nothing else that stood in it goes anywhere, and one request has one
+    /// form however its lines end.
     pub fn parse(pem: &str) -> Result<Self, Failure> {
+        if pem.contains("PRIVATE KEY") {
+            return Err(key_given_away());
+        }
         let refuse = |reason: &str| Failure::invalid("csr", reason, REMEDY);
         if pem.len() > MOST_BYTES {
             return Err(refuse("the signing request is longer than 4,096 bytes"));
@@ -55,7 +63,8 @@ impl Csr {
         let (_, parsed) = x509_parser::pem::parse_x509_pem(pem.as_bytes())
             .map_err(|_| refuse("the text is not PEM"))?;
         if parsed.label != "CERTIFICATE REQUEST" && parsed.label != "NEW CERTIFICATE REQUEST" {
-            return Err(refuse(&format!("the PEM is a {:?}", parsed.label)));
+            let label = quoted(&parsed.label);
+            return Err(refuse(&format!("the PEM is a {label}")));
         }
         let (rest, request) = X509CertificationRequest::from_der(&parsed.contents)
             .map_err(|_| refuse("the PEM does not hold a PKCS #10 request"))?;
@@ -68,12 +77,13 @@ impl Csr {
             .verify_signature()
             .map_err(|_| refuse("the request's signature does not verify with its own key"))?;
         Ok(Self {
-            pem: pem.to_owned(),
+            pem: canonical(&parsed.contents),
             public_key: PublicKeyId(sha256_hex(key.raw)),
         })
     }
 
-    /// The text as it was given.
+    /// The request as PEM, in lines of 64 characters (RFC 7468) that end in
+    /// LF.
     pub fn pem(&self) -> &str {
         &self.pem
     }
@@ -99,10 +109,7 @@ impl Csr {
 /// P-521 is left out: few device stacks have it.
 fn allowed_key(key: &SubjectPublicKeyInfo<'_>) -> Result<(), String> {
     match key.parsed() {
-        Ok(PublicKey::EC(point)) => match point.key_size() {
-            256 | 384 => Ok(()),
-            bits => Err(format!("the key is EC with {bits} bits")),
-        },
+        Ok(PublicKey::EC(_)) => allowed_curve(key),
         Ok(PublicKey::RSA(rsa)) => match rsa.key_size() {
             2048..=4096 => Ok(()),
             bits => Err(format!("the key is RSA with {bits} bits")),
@@ -110,6 +117,43 @@ fn allowed_key(key: &SubjectPublicKeyInfo<'_>) -> Result<(), String> {
         Ok(_) => Err("the key is neither EC nor RSA".to_owned()),
         Err(_) => Err("the key does not parse".to_owned()),
     }
+}
+
+/// By the curve's name (RFC 5480, 2.1.1.1; SEC 2 for secp256k1): curves of one
+/// size are not one curve.
+fn allowed_curve(key: &SubjectPublicKeyInfo<'_>) -> Result<(), String> {
+    let parameters = key.algorithm.parameters.as_ref();
+    let curve = parameters.and_then(|parameters| parameters.as_oid().ok());
+    match curve.map(|oid| oid.to_id_string()).as_deref() {
+        Some("1.2.840.10045.3.1.7" | "1.3.132.0.34") => Ok(()),
+        Some("1.3.132.0.35") => Err("the key is EC with 521 bits (P-521)".to_owned()),
+        Some("1.3.132.0.10") => Err("the key is on the curve secp256k1".to_owned()),
+        Some(other) => Err(format!("the key is on the curve {other}")),
+        None => Err("the key does not name its curve".to_owned()),
+    }
+}
+
+fn key_given_away() -> Failure {
+    Failure::invalid(
+        "csr",
+        "the text has a private key in it",
+        "That key is compromised now: make a new one, keep it on the device, and send only the \
+         certificate signing request of the new key.",
+    )
+}
+
+fn canonical(der: &[u8]) -> String {
+    let body = STANDARD.encode(der);
+    let mut pem = "-----BEGIN CERTIFICATE REQUEST-----\n".to_owned();
+    let mut rest = body.as_str();
+    while !rest.is_empty() {
+        let (line, others) = rest.split_at(rest.len().min(64));
+        pem.push_str(line);
+        pem.push('\n');
+        rest = others;
+    }
+    pem.push_str("-----END CERTIFICATE REQUEST-----\n");
+    pem
 }
 
 /// When a PEM certificate ends, in seconds since 1970, if the text is one.
@@ -182,6 +226,44 @@ mod tests {
     #[test]
     fn other_keys_are_refused() {
         refused(&csr(&PKCS_ED25519), "neither EC nor RSA");
+        refused(include_str!("../fixtures/p-521.csr.pem"), "521 bits");
+        refused(include_str!("../fixtures/secp256k1.csr.pem"), "secp256k1");
+    }
+
+    #[test]
+    fn one_request_has_one_form_and_nothing_beside_it_is_kept() {
+        let pem = csr(&PKCS_ECDSA_P256_SHA256);
+        let parsed = Csr::parse(&pem).unwrap();
+        for other in [
+            pem.replace('\n', "\r\n"),
+            pem.trim_end().to_owned(),
+            format!("my password is hunter2\n{pem}and so on\n"),
+            pem.replace("CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"),
+        ] {
+            assert_eq!(Csr::parse(&other).unwrap(), parsed, "{other}");
+        }
+        assert_eq!(Csr::parse(parsed.pem()).unwrap(), parsed);
+        assert!(parsed.pem().lines().all(|line| line.len() <= 64));
+    }
+
+    #[test]
+    fn a_private_key_is_refused_and_not_repeated() {
+        let key = KeyPair::generate().unwrap().serialize_pem();
+        let secret = key.lines().nth(1).unwrap();
+        let request = csr(&PKCS_ECDSA_P256_SHA256);
+        let mislabelled = key.replace("PRIVATE KEY", "SECRET");
+        for text in [
+            key.clone(),
+            format!("{request}{key}"),
+            format!("{key}{request}"),
+            mislabelled,
+        ] {
+            let failure = Csr::parse(&text).unwrap_err();
+            assert_eq!(failure.field.as_deref(), Some("csr"));
+            assert!(!format!("{failure:?}").contains(secret), "{failure:?}");
+        }
+        let failure = Csr::parse(&format!("{request}{key}")).unwrap_err();
+        assert!(failure.remedy.contains("compromised"), "{failure:?}");
     }
 
     #[test]
@@ -214,31 +296,6 @@ mod tests {
             .unwrap();
         let mut der = parsed.contents.clone();
         der[at + 9] = b'2';
-        refused(&to_pem(&der), "signature");
-    }
-
-    fn to_pem(der: &[u8]) -> String {
-        const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-        let mut body = String::new();
-        for chunk in der.chunks(3) {
-            let n =
-                chunk.iter().fold(0u32, |n, b| n << 8 | u32::from(*b)) << (8 * (3 - chunk.len()));
-            for i in 0..4 {
-                if i <= chunk.len() {
-                    body.push(char::from(ALPHABET[(n >> (18 - 6 * i) & 63) as usize]));
-                } else {
-                    body.push('=');
-                }
-            }
-        }
-        let lines: Vec<_> = body
-            .as_bytes()
-            .chunks(64)
-            .map(|l| std::str::from_utf8(l).unwrap())
-            .collect();
-        format!(
-            "-----BEGIN CERTIFICATE REQUEST-----\n{}\n-----END CERTIFICATE REQUEST-----\n",
-            lines.join("\n")
-        )
+        refused(&canonical(&der), "signature");
     }
 }
