@@ -38,7 +38,7 @@ async fn over_http(creator: &Creator, event: Value, deadline: Moment) -> http::R
         let request = http::request(event)?;
         let (wanted, key) = CreateRequest::parse(
             &http::body(&request)?,
-            http::header(&request, "idempotency-key"),
+            http::header(&request, "idempotency-key").as_deref(),
         )?;
         creator.create(wanted, key.as_deref(), deadline).await
     }

@@ -17,7 +17,7 @@ pub(crate) async fn handle(
         let request = event.payload;
         let key = idempotency_key(
             &http::body(&request)?,
-            http::header(&request, "idempotency-key"),
+            http::header(&request, "idempotency-key").as_deref(),
         )?;
         keys.hand_out(&Asked {
             thing_name: &ThingName::parse(http::path(&request, "thingName"))?,

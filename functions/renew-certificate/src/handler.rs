@@ -6,6 +6,7 @@ use lamplighter_aws::handout;
 use lamplighter_aws::renewal::Renewals;
 use lamplighter_aws::{http, telemetry};
 use lamplighter_domain::Failure;
+use lamplighter_domain::fields;
 use lamplighter_domain::names::ThingName;
 use lamplighter_domain::time::Moment;
 use serde::de::DeserializeOwned;
@@ -41,7 +42,7 @@ async fn over_http(renewals: &Renewals, event: Value) -> http::Response {
         let name = ThingName::parse(http::path(&request, "thingName"))?;
         let key = handout::idempotency_key(
             &http::body(&request)?,
-            http::header(&request, "idempotency-key"),
+            http::header(&request, "idempotency-key").as_deref(),
         )?;
         renewals.request(&name, key.as_deref()).await
     };
@@ -52,11 +53,6 @@ async fn over_http(renewals: &Renewals, event: Value) -> http::Response {
 }
 
 fn read<T: DeserializeOwned>(event: Value) -> Result<T, Failure> {
-    serde_json::from_value(event).map_err(|error| {
-        Failure::invalid(
-            "event",
-            format!("the event is none of a rotation: {error}"),
-            "Send what the rules and the workflow of the template send.",
-        )
-    })
+    let remedy = "Send what the rules and the workflow of the template send.";
+    fields::event(event, "none of a rotation", remedy)
 }

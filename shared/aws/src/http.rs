@@ -1,5 +1,7 @@
 //! API Gateway's HTTP requests and answers (payload format 2.0).
 
+use std::borrow::Cow;
+
 use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
 use aws_lambda_events::encodings::Body;
 use base64::Engine as _;
@@ -35,12 +37,11 @@ pub fn body(request: &ApiGatewayV2httpRequest) -> Result<Vec<u8>, Failure> {
     Ok(text.as_bytes().to_vec())
 }
 
-/// A header's value.
-pub fn header<'a>(request: &'a ApiGatewayV2httpRequest, name: &str) -> Option<&'a str> {
-    request
-        .headers
-        .get(name)
-        .and_then(|value| value.to_str().ok())
+/// A header's value. One that is no text is not as good as none: what is not
+/// UTF-8 in it shows as U+FFFD, which whoever checks the value refuses.
+pub fn header<'a>(request: &'a ApiGatewayV2httpRequest, name: &str) -> Option<Cow<'a, str>> {
+    let value = request.headers.get(name)?;
+    Some(String::from_utf8_lossy(value.as_bytes()))
 }
 
 /// A segment of the path that the route names, already percent-decoded.
@@ -107,4 +108,25 @@ fn respond(status: u16, content_type: &'static str, body: &impl Serialize) -> Re
         .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response.body = Some(Body::Text(serde_json::to_string(body).unwrap_or_default()));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_that_is_not_ascii_is_seen_and_not_ignored() {
+        let check = |sent: &[u8], seen: &str| {
+            let mut request = Request::default();
+            let value = HeaderValue::from_bytes(sent).unwrap();
+            request.headers.insert("idempotency-key", value);
+            let header = header(&request, "idempotency-key");
+            assert_eq!(header.as_deref(), Some(seen));
+            let key = lamplighter_domain::request::one_key(None, header.as_deref());
+            assert_eq!(key.is_ok(), seen.is_ascii(), "{key:?}");
+        };
+        check(b"k-1", "k-1");
+        check("schl\u{fc}ssel".as_bytes(), "schl\u{fc}ssel");
+        check(b"schl\xfcssel", "schl\u{fffd}ssel");
+    }
 }
