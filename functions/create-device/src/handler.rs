@@ -84,7 +84,9 @@ async fn over_mqtt(
             (false, json!(failure.problem(None)))
         }
     };
-    answer["nonce"] = raw.nonce().into();
+    if let Some(nonce) = raw.nonce() {
+        answer["nonce"] = nonce.into();
+    }
     if let Some(client_id) = reply_client(&raw) {
         replies.reply(client_id, accepted, &answer).await?;
     }

@@ -7,28 +7,34 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::csr::Csr;
 use crate::device::Issuer;
 use crate::failure::{Failure, Kind};
+use crate::fields::selected;
 use crate::names::{
     AttributeName, AttributeValue, BillingGroupName, CertificateId, GroupName, ProfileName,
     ThingName, ThingTypeName,
 };
 use crate::request::CreateRequest;
 
-/// What the rule hands over: the device's message, and what AWS knows of who
-/// sent it.
+/// What the rule hands over: the device's message, of which anything may be
+/// missing or of any type, and what AWS knows of who sent it.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RawClaim {
-    thing_name: String,
-    csr: String,
-    nonce: String,
+    thing_name: Option<Value>,
+    csr: Option<Value>,
+    nonce: Option<Value>,
+    #[serde(default)]
     client_id: String,
+    #[serde(default)]
     principal: String,
     topic_client_id: String,
 }
+
+const REMEDY: &str = "Send JSON: {\"thingName\": …, \"csr\": …, \"nonce\": …}.";
 
 /// A claim whose form is sound; its authority is checked against a profile.
 #[derive(Debug)]
@@ -92,9 +98,10 @@ pub fn reply_client(raw: &RawClaim) -> Option<&str> {
 }
 
 impl RawClaim {
-    /// The nonce, cut to what an answer repeats.
-    pub fn nonce(&self) -> &str {
-        self.nonce.get(..128).unwrap_or(&self.nonce)
+    /// The nonce, cut to what an answer repeats, if one came.
+    pub fn nonce(&self) -> Option<String> {
+        let nonce = self.nonce.as_ref()?.as_str()?;
+        Some(nonce.chars().take(128).collect())
     }
 }
 
@@ -108,10 +115,14 @@ impl Claim {
                 "Publish on lamplighter/claims/{your client id}/request.",
             ));
         }
+        let text = |name, value| selected(name, value, REMEDY);
+        let name = text("thingName", raw.thing_name.as_ref())?;
+        let csr = text("csr", raw.csr.as_ref())?;
+        text("nonce", raw.nonce.as_ref())?;
         Ok(Self {
-            thing_name: ThingName::parse(&raw.thing_name)?,
-            csr: Csr::parse(&raw.csr)?,
-            nonce: raw.nonce().to_owned(),
+            thing_name: ThingName::parse(name)?,
+            csr: Csr::parse(csr)?,
+            nonce: raw.nonce().unwrap_or_default(),
             principal: CertificateId::parse(&raw.principal)?,
         })
     }
@@ -183,6 +194,42 @@ mod tests {
         assert_eq!(request.profile.unwrap().as_str(), "milan");
         assert_eq!(request.issuer, Some(Issuer::KmsCa));
         assert!(request.csr.is_some());
+    }
+
+    #[test]
+    fn a_malformed_claim_is_refused_by_its_field_and_can_be_answered() {
+        let csr = include_str!("../fixtures/rsa-2048.csr.pem");
+        let list = json!(["milan-0001", csr, "n"]);
+        for (message, field) in [
+            (json!({"thingName": "milan-0001", "nonce": "n"}), "csr"),
+            (json!({"thingName": "milan-0001", "csr": csr}), "nonce"),
+            (
+                json!({"thingName": 7, "csr": csr, "nonce": "n"}),
+                "thingName",
+            ),
+            (json!({"thingName": "m", "csr": [], "nonce": "n"}), "csr"),
+            (json!({"thingName": "m", "csr": csr, "nonce": {}}), "nonce"),
+            (
+                json!({"thingName": list, "csr": csr, "nonce": "n"}),
+                "thingName",
+            ),
+            // What a rule selects out of a message that is no JSON object.
+            (json!({}), "thingName"),
+        ] {
+            let mut event = message.clone();
+            event["clientId"] = "c".into();
+            event["topicClientId"] = "c".into();
+            event["principal"] = CLAIM.into();
+            let raw: RawClaim = serde_json::from_value(event).unwrap();
+            let failure = Claim::check(&raw).unwrap_err();
+            assert_eq!(
+                failure.field.as_deref(),
+                Some(field),
+                "{message}: {failure:?}"
+            );
+            assert_eq!(reply_client(&raw), Some("c"));
+            assert_eq!(raw.nonce(), message["nonce"].as_str().map(str::to_owned));
+        }
     }
 
     #[test]

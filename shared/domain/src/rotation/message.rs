@@ -1,10 +1,12 @@
 //! What devices say in a rotation, and what they are told.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{MOST_KEYS, New, Phase, Rotation};
 use crate::csr::Csr;
 use crate::failure::{Failure, Kind};
+use crate::fields::selected;
 use crate::names::{CertificateId, OperationId, ThingName};
 use crate::time::Moment;
 
@@ -39,14 +41,14 @@ pub fn topic(thing: &ThingName, word: Word) -> String {
     format!("lamplighter/things/{thing}/certificate/{}", word.name())
 }
 
-/// What a rule hands over: the device's message, and what AWS knows of who
-/// sent it. The rule names each field, so that nothing in the payload can pose
+/// What a rule hands over: the device's message, of which anything may be
+/// missing or of any type, and what AWS knows of who sent it. The rule names each field, so that nothing in the payload can pose
 /// as one of the last four.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RawMessage {
-    rotation_id: Option<String>,
-    csr: Option<String>,
+    rotation_id: Option<Value>,
+    csr: Option<Value>,
     client_id: String,
     principal: String,
     topic_thing: String,
@@ -118,11 +120,11 @@ impl RawMessage {
 
     /// The rotation that the message names, as it was sent.
     pub fn rotation_id(&self) -> Result<OperationId, Failure> {
-        OperationId::parse(self.rotation_id.as_deref().unwrap_or_default()).map_err(|failure| {
-            Failure {
-                remedy: "Repeat the rotationId of the renew message.".to_owned(),
-                ..failure.field("rotationId")
-            }
+        let remedy = "Repeat the rotationId of the renew message.";
+        let id = selected("rotationId", self.rotation_id.as_ref(), remedy)?;
+        OperationId::parse(id).map_err(|failure| Failure {
+            remedy: remedy.to_owned(),
+            ..failure.field("rotationId")
         })
     }
 
@@ -131,7 +133,8 @@ impl RawMessage {
         let rotation_id = self.rotation_id()?;
         match self.topic_word.as_str() {
             "request" => {
-                let pem = self.csr.as_deref().unwrap_or_default();
+                let remedy = "Send JSON: {\"rotationId\": …, \"csr\": …}.";
+                let pem = selected("csr", self.csr.as_ref(), remedy)?;
                 Ok(Message::Request(rotation_id, Csr::parse(pem)?))
             }
             "proof" => Ok(Message::Proof(rotation_id)),
