@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::authority::Signed;
 use crate::csr::PublicKeyId;
 use crate::device::{Custody, DeviceRecord, DeviceStatus, Issuer, listing_shard_of};
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::names::{CertificateId, GroupName, OperationId};
 use crate::operation::{KEPT_MILLIS, Operation, OperationKind, OperationStatus};
 use crate::request::CreateRequest;
@@ -334,6 +334,26 @@ pub fn taken(
     operation: Option<&Operation>,
     now: Moment,
 ) -> Result<Taken, Failure> {
+    match record.status {
+        // On its way out it is no measure of what may come after it.
+        DeviceStatus::Deleting => {
+            Err(Failure::busy("the device is being deleted", 5).field("thingName"))
+        }
+        DeviceStatus::Stuck => Err(Failure::new(
+            Kind::Stuck,
+            "an earlier creation of the device failed and could not be undone",
+            "Delete the device, then create it again.",
+        )),
+        DeviceStatus::Active | DeviceStatus::Creating => there(request, record, operation, now),
+    }
+}
+
+fn there(
+    request: &CreateRequest,
+    record: &DeviceRecord,
+    operation: Option<&Operation>,
+    now: Moment,
+) -> Result<Taken, Failure> {
     if let Some(field) = record.request.first_difference(request) {
         return Err(Failure::conflict(
             field,
@@ -344,24 +364,14 @@ pub fn taken(
             "Send what it was created with, or delete it first.",
         ));
     }
-    match record.status {
-        DeviceStatus::Active => Ok(Taken::There),
-        DeviceStatus::Deleting => {
-            Err(Failure::busy("the device is being deleted", 5).field("thingName"))
-        }
-        DeviceStatus::Stuck => Err(Failure::new(
-            crate::Kind::Stuck,
-            "an earlier creation of the device failed and could not be undone",
-            "Delete the device, then create it again.",
-        )),
-        DeviceStatus::Creating => match operation {
-            Some(operation) if operation.lease_until < now => Ok(Taken::Abandoned),
-            Some(_) => Ok(Taken::InFlight),
-            None => Err(Failure::bug(format!(
-                "{} has no operation {}",
-                request.thing_name, record.operation_id
-            ))),
-        },
+    match (record.status, operation) {
+        (DeviceStatus::Active, _) => Ok(Taken::There),
+        (_, Some(operation)) if operation.lease_until < now => Ok(Taken::Abandoned),
+        (_, Some(_)) => Ok(Taken::InFlight),
+        (_, None) => Err(Failure::bug(format!(
+            "{} has no operation {}",
+            request.thing_name, record.operation_id
+        ))),
     }
 }
 
@@ -522,12 +532,15 @@ mod tests {
                 .as_deref(),
             Some("thingType")
         );
-        record.status = DeviceStatus::Deleting;
-        assert!(
-            taken(&light(), &record, None, now)
-                .unwrap_err()
-                .kind
-                .retryable()
-        );
+        for (status, kind) in [
+            (DeviceStatus::Deleting, Kind::Busy),
+            (DeviceStatus::Stuck, Kind::Stuck),
+        ] {
+            record.status = status;
+            for wanted in [&light(), &other] {
+                let failure = taken(wanted, &record, None, now).unwrap_err();
+                assert_eq!(failure.kind, kind, "whatever the fields are");
+            }
+        }
     }
 }
