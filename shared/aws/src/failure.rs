@@ -124,7 +124,8 @@ where
     .operator(operator)
 }
 
-/// A failure as the Lambda runtime reports it: its kind is the `errorType`.
+/// A failure as the Lambda runtime reports it: its kind is the `errorType`, and
+/// the remedy is in the message, where an invoker has nothing else to read.
 #[derive(Debug)]
 pub struct Reported(pub Failure);
 
@@ -138,7 +139,23 @@ impl From<Reported> for Diagnostic {
     fn from(Reported(failure): Reported) -> Self {
         Self {
             error_type: failure.kind.name().to_owned(),
-            error_message: failure.to_string(),
+            error_message: format!("{failure}. {}", failure.remedy),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invoker_reads_the_field_the_reason_and_the_remedy_and_nothing_more() {
+        let failure = Failure::invalid("thingName", "it is empty", "Give one.").operator("secret");
+        let diagnostic = Diagnostic::from(Reported(failure));
+        assert_eq!(diagnostic.error_type, "Invalid");
+        assert_eq!(
+            diagnostic.error_message,
+            "Invalid: thingName: it is empty. Give one."
+        );
     }
 }
