@@ -5,10 +5,20 @@
 
 use lamplighter_domain::Failure;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Directive;
+
+/// The runtime logs whole events at TRACE from here, and with them what callers
+/// send that no log should have: idempotency keys, or a private key that got
+/// into a request by mistake (invariant 4).
+const EVENTS: &str = "lambda_runtime::layers::api_response=warn";
 
 /// Starts logging; called once, first, in `main`.
 pub fn start() {
-    let filter = EnvFilter::try_from_env("LOG_LEVEL").unwrap_or_else(|_| EnvFilter::new("info"));
+    let mut filter =
+        EnvFilter::try_from_env("LOG_LEVEL").unwrap_or_else(|_| EnvFilter::new("info"));
+    if let Ok(without_events) = EVENTS.parse::<Directive>() {
+        filter = filter.add_directive(without_events);
+    }
     tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
