@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use lamplighter_domain::Failure;
-use lamplighter_domain::create::{self, CreatePlan, Mint, Step, Taken};
+use lamplighter_domain::create::{self, CreatePlan, Mint, Step, Surroundings, Taken};
 use lamplighter_domain::csr::Csr;
 use lamplighter_domain::device::{CertificateRecord, Custody, DeviceRecord, Issuer};
 use lamplighter_domain::due::RenewalAge;
@@ -46,6 +46,8 @@ pub struct Creator {
     pub default_issuer: Issuer,
     /// The group of a device that names none.
     pub default_group: GroupName,
+    /// What precedes a thing group's name in its ARN.
+    pub group_arn_prefix: String,
     /// The host devices connect to.
     pub endpoint: String,
     /// The authority that signs that host's certificate.
@@ -97,6 +99,7 @@ impl Creator {
             default_issuer: Issuer::parse(&setup::required("ISSUER")?)?,
             vault: Vault::from_env(sdk)?,
             default_group: GroupName::parse(&setup::required("DEFAULT_GROUP")?)?,
+            group_arn_prefix: setup::required("GROUP_ARN_PREFIX")?,
             endpoint: setup::required("IOT_ENDPOINT")?,
             server_ca_pem: setup::optional("SERVER_CA_PEM")
                 .unwrap_or_else(|| AMAZON_ROOT_CA_1.to_owned()),
@@ -126,7 +129,7 @@ impl Creator {
             self.claims.claim(&plan, started, deadline),
             self.seal(&plan, key.as_ref()),
             self.prepare(&plan, key.as_ref(), started),
-            self.things.surroundings(&plan.request),
+            self.surroundings(&plan),
         );
         match claimed? {
             Claimed::Fresh(operation) => {
@@ -156,7 +159,7 @@ impl Creator {
         loop {
             let operation = self.claims.operation(&record.operation_id).await?;
             match create::taken(&plan.request, &record, operation.as_ref(), clock::now())? {
-                Taken::There => return self.answer(&record, false).await,
+                Taken::There => return self.found(&record).await,
                 Taken::Abandoned => {
                     let Some(operation) = operation else { continue };
                     if let Some(mine) = self
@@ -200,10 +203,7 @@ impl Creator {
         let key = (plan.custody == Custody::Vault)
             .then(|| vault::make_key(&plan.request.thing_name))
             .transpose()?;
-        let (sealed, seen) = tokio::join!(
-            self.seal(&plan, key.as_ref()),
-            self.things.surroundings(&plan.request)
-        );
+        let (sealed, seen) = tokio::join!(self.seal(&plan, key.as_ref()), self.surroundings(&plan));
         match seen
             .and_then(|seen| create::admit(&plan.request, &seen, true))
             .and(sealed)
@@ -215,6 +215,12 @@ impl Creator {
             }
             Err(failure) => self.failed(&plan, &operation, failure).await,
         }
+    }
+
+    async fn surroundings(&self, plan: &CreatePlan) -> Result<Surroundings, Failure> {
+        self.things
+            .surroundings(&plan.request, &self.group_arn_prefix)
+            .await
     }
 
     async fn seal(&self, plan: &CreatePlan, key: Option<&FreshKey>) -> Result<Vec<u8>, Failure> {
@@ -240,7 +246,8 @@ impl Creator {
     /// The rounds after the claim.
     async fn run(&self, work: Work<'_>) -> Result<Created, Failure> {
         match self.rounds(&work).await {
-            Ok(record) => self.answer(&record, true).await,
+            // What was just committed is in hand; reading it would be a round more.
+            Ok((record, certificate)) => self.answer(&record, certificate, true).await,
             Err(failure) => self.failed(work.plan, work.operation, failure).await,
         }
     }
@@ -260,7 +267,7 @@ impl Creator {
         self.undo(plan, operation, failure).await
     }
 
-    async fn rounds(&self, work: &Work<'_>) -> Result<DeviceRecord, Failure> {
+    async fn rounds(&self, work: &Work<'_>) -> Result<(DeviceRecord, CertificateRecord), Failure> {
         let (plan, operation) = (work.plan, work.operation);
         let mut csr = work::csr(plan, work.key.as_ref())?.clone();
         for round in plan.rounds() {
@@ -276,9 +283,11 @@ impl Creator {
         }
         let minted = work.minted()?;
         let certificate = certificate_record(plan, &csr, &minted, self.renewal_age);
-        self.claims
+        let record = self
+            .claims
             .commit(plan, operation, &certificate, clock::now())
-            .await
+            .await?;
+        Ok((record, certificate))
     }
 
     /// Ensures one step. Storing a key answers the signing request that counts.
@@ -353,23 +362,28 @@ impl Creator {
         Err(failure)
     }
 
-    /// The answer for a device that is there.
-    async fn answer(&self, record: &DeviceRecord, fresh: bool) -> Result<Created, Failure> {
-        let id = record.certificate_id.as_ref().ok_or_else(|| {
-            Failure::bug(format!(
-                "{} is ACTIVE without a certificate",
-                record.request.thing_name
-            ))
-        })?;
-        let certificate = self
-            .claims
-            .certificate(&record.request.thing_name, id)
-            .await?;
+    /// The answer for a device that was there before.
+    async fn found(&self, record: &DeviceRecord) -> Result<Created, Failure> {
+        let name = &record.request.thing_name;
+        let id = record
+            .certificate_id
+            .as_ref()
+            .ok_or_else(|| Failure::bug(format!("{name} is ACTIVE without a certificate")))?;
+        let certificate = self.claims.certificate(name, id).await?;
+        self.answer(record, certificate, false).await
+    }
+
+    async fn answer(
+        &self,
+        record: &DeviceRecord,
+        certificate: CertificateRecord,
+        fresh: bool,
+    ) -> Result<Created, Failure> {
         let issuer_pem = self.issuers.certificate_of_issuer(&certificate).await?;
         Ok(Created {
             thing_name: record.request.thing_name.to_string(),
             status: record.status.name(),
-            certificate_id: id.to_string(),
+            certificate_id: certificate.certificate_id.to_string(),
             certificate_pem: certificate.certificate_pem,
             server_ca_pem: self.server_ca_pem.clone(),
             issuer_pem,

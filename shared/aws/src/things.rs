@@ -25,11 +25,16 @@ impl Things {
         }
     }
 
-    /// Reads, all at once, what a creation needs to be there.
-    pub async fn surroundings(&self, request: &CreateRequest) -> Result<Surroundings, Failure> {
+    /// Reads, all at once, what a creation needs to be there. A group's ARN is
+    /// the prefix and its name, so that nothing has to be described first.
+    pub async fn surroundings(
+        &self,
+        request: &CreateRequest,
+        group_arn_prefix: &str,
+    ) -> Result<Surroundings, Failure> {
         let groups =
             futures_util::future::try_join_all(request.groups.iter().map(|name| async move {
-                Ok::<_, Failure>((name.clone(), self.group(name).await?))
+                Ok::<_, Failure>((name.clone(), self.group(name, group_arn_prefix).await?))
             }));
         let (thing, thing_type, billing_group, groups) = tokio::try_join!(
             self.thing(request),
@@ -102,14 +107,25 @@ impl Things {
         Ok(found("iot:DescribeBillingGroup", answer)?.is_some())
     }
 
-    async fn group(&self, name: &GroupName) -> Result<Option<GroupSeen>, Failure> {
-        let answer = self
+    async fn group(
+        &self,
+        name: &GroupName,
+        arn_prefix: &str,
+    ) -> Result<Option<GroupSeen>, Failure> {
+        // Policies of groups above count too ("Thing group policies", AWS IoT
+        // Core Developer Guide); `recursive` includes them.
+        let policies = self
+            .iot
+            .list_attached_policies()
+            .target(format!("{arn_prefix}{name}"))
+            .recursive(true)
+            .page_size(1);
+        let group = self
             .iot
             .describe_thing_group()
-            .thing_group_name(name.as_str())
-            .send()
-            .await;
-        let Some(group) = found("iot:DescribeThingGroup", answer)? else {
+            .thing_group_name(name.as_str());
+        let (group, policies) = tokio::join!(group.send(), policies.send());
+        let Some(group) = found("iot:DescribeThingGroup", group)? else {
             return Ok(None);
         };
         let root = group
@@ -119,17 +135,7 @@ impl Things {
             .and_then(|g| g.group_name())
             .unwrap_or(name.as_str())
             .to_owned();
-        // Policies of groups above count too ("Thing group policies", AWS IoT
-        // Core Developer Guide); `recursive` includes them.
-        let policies = self
-            .iot
-            .list_attached_policies()
-            .target(group.thing_group_arn.unwrap_or_default())
-            .recursive(true)
-            .page_size(1)
-            .send()
-            .await
-            .map_err(|error| failure::of("iot:ListAttachedPolicies", &error))?;
+        let policies = policies.map_err(|error| failure::of("iot:ListAttachedPolicies", &error))?;
         Ok(Some(GroupSeen {
             dynamic: group.query_string.is_some(),
             root,
