@@ -163,6 +163,24 @@ def test_a_claim_has_only_the_authority_of_its_principal(batch: dict[str, Any], 
         assert light.refusal, "a deleted light's certificate is refused"
 
 
+@pytest.mark.parametrize(("message", "field"), [
+    (b'{"thingName": 7, "csr": "c", "nonce": "n"}', "thingName"),
+    (b'{"thingName": "a-light", "nonce": "n"}', "csr"),
+    (b"{}", "thingName"),
+    (b"[]", "thingName"),
+    (b"no JSON", "thingName"),
+])
+def test_a_malformed_claim_is_answered(batch: dict[str, Any], message: bytes, field: str) -> None:
+    ours: Claimant = batch["ours"]
+    topic = f"lamplighter/claims/malformed-{uuid.uuid4().hex[:8]}"
+    with mqtt.Connection(ours.broker, ours.identity, topic.rpartition("/")[2]) as connection:
+        answer = connection.ask(f"{topic}/request", message, [f"{topic}/accepted", f"{topic}/rejected"])
+    assert answer is not None, "no answer to the claim"
+    problem = json.loads(answer[1])
+    assert answer[0].endswith("/rejected")
+    assert (problem["code"], problem["field"]) == ("Invalid", field)
+
+
 def test_another_clients_topic_is_out_of_reach(batch: dict[str, Any]) -> None:
     ours: Claimant = batch["ours"]
     with mqtt.Connection(ours.broker, ours.identity, "mine") as connection:

@@ -42,13 +42,29 @@ fn bad() -> Vec<(Ask, u16, &'static str)> {
         ),
         (Ask::create(&Value::Null).text(""), 400, "body"),
         (body(&json!([])), 400, "body"),
-        (body(&json!({})), 400, "body"),
+        (
+            body(&json!([name(), null, {"city": "milan"}, ["g"], null, null, null, null])),
+            400,
+            "body",
+        ),
+        (body(&json!({})), 400, "thingName"),
+        (
+            Ask::create(&Value::Null)
+                .text(r#"{"thingName": "l", "attributes": {"a": "1", "a": "2"}}"#),
+            400,
+            "body",
+        ),
         (
             body(&json!({"thingName": name(), "colour": "red"})),
             400,
             "body",
         ),
-        (body(&json!({"thingName": 7})), 400, "body"),
+        (body(&json!({"thingName": 7})), 400, "thingName"),
+        (
+            body(&json!({"thingName": name(), "groups": "milan"})),
+            400,
+            "groups",
+        ),
         (body(&json!({"thingName": "x".repeat(70_000)})), 413, "body"),
         (body(&json!({"thingName": ""})), 400, "thingName"),
         (body(&json!({"thingName": "a light"})), 400, "thingName"),
