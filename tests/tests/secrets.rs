@@ -2,7 +2,7 @@
 
 use lamplighter_tests::cloud::{Ask, Cloud};
 use lamplighter_tests::delivery::created;
-use lamplighter_tests::device::unique;
+use lamplighter_tests::device::{Key, unique};
 use lamplighter_tests::inventory::rows;
 use serde_json::{Value, json};
 
@@ -92,6 +92,42 @@ async fn a_key_made_here_shows_nowhere() {
                 !text.contains(*line) && !text.contains(&as_numbers(line)),
                 "a line of the private key is in {place}"
             );
+        }
+    }
+}
+
+/// What a caller should not have sent is refused, and neither repeated to the
+/// caller nor kept anywhere.
+#[tokio::test]
+async fn a_key_sent_by_mistake_shows_nowhere() {
+    let cloud = Cloud::open();
+    let thing = unique("mistake");
+    let key = rcgen::KeyPair::generate().expect("a key").serialize_pem();
+    let lines: Vec<_> = key.lines().filter(|line| !line.starts_with('-')).collect();
+    let csr = Key::make(&thing).csr;
+    for body in [
+        json!({"thingName": thing, "csr": format!("{csr}{key}")}),
+        json!({"thingName": thing, "attributes": key}),
+        json!({"thingName": key}),
+        json!({"thingName": format!("{}/", lines[0])}),
+    ] {
+        let reply = cloud.api(&Ask::create(&body)).await;
+        assert_eq!(reply.status, 400, "{}", reply.text);
+        for line in &lines {
+            assert!(!reply.text.contains(*line), "{}", reply.text);
+        }
+    }
+    created(&cloud, &json!({"thingName": thing})).await;
+    let token = unique("replay");
+    let ask = Ask::credentials(&thing).header("idempotency-key", &token);
+    cloud.api(&ask).await.expect(200);
+
+    let registry = Value::from(rows(&cloud).await).to_string();
+    let logged = logs(&cloud).await;
+    let queued = queues(&cloud).await;
+    for text in [&registry, &logged, &queued] {
+        for secret in lines.iter().copied().chain([token.as_str()]) {
+            assert!(!text.contains(secret), "{secret:.8}… shows");
         }
     }
 }
