@@ -198,6 +198,7 @@ pub async fn state_of(cloud: &Cloud, thing: &str) -> Value {
     }
     let mut registry = Map::new();
     let mut operations = Vec::new();
+    let mut keys = 0;
     for row in rows(cloud).await.into_iter().filter(|row| {
         row["thingName"]["S"] == thing || row["PK"]["S"] == *format!("DEVICE#{thing}")
     }) {
@@ -207,6 +208,10 @@ pub async fn state_of(cloud: &Cloud, thing: &str) -> Value {
                 text(&row["kind"]["S"]),
                 text(&row["status"]["S"])
             ));
+            continue;
+        }
+        if text(&row["PK"]["S"]).starts_with("KEY#") {
+            keys += 1;
             continue;
         }
         let sk = text(&row["SK"]["S"]);
@@ -228,6 +233,7 @@ pub async fn state_of(cloud: &Cloud, thing: &str) -> Value {
         "certificates": certificates,
         "keyVersions": versions(cloud, &format!("keys/{thing}/")).await.len(),
         "registry": registry,
+        "keys": keys,
         "operations": operations,
     })
 }

@@ -65,6 +65,7 @@ async fn it_ends_with_a_proof_and_leaves_a_tombstone() {
         "{state}"
     );
     assert_eq!(state["registry"], json!({"TOMBSTONE": null}), "{state}");
+    assert_eq!(state["keys"], 0, "{state}");
 
     let again = cloud.api(&Ask::delete(&thing)).await.expect(200);
     assert_eq!(again["status"], "ABSENT", "{again}");

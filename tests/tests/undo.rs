@@ -27,6 +27,7 @@ async fn check_undone(cloud: &Cloud, body: &Value, status: u16, field: &str) {
     let state = state_of(cloud, body["thingName"].as_str().unwrap()).await;
     assert_eq!(state["registry"], json!({}), "{state}");
     assert_eq!(state["keyVersions"], 0, "{state}");
+    assert_eq!(state["keys"], 0, "{state}");
     assert_eq!(
         state["operations"],
         json!(["CREATE COMPENSATED"]),

@@ -10,12 +10,15 @@ use aws_sdk_dynamodb::types::{
 use lamplighter_domain::Failure;
 use lamplighter_domain::claim::Profile;
 use lamplighter_domain::create::{CreatePlan, Mint};
-use lamplighter_domain::device::{CertificateRecord, DeviceRecord, DeviceStatus, Preregistration};
+use lamplighter_domain::device::{
+    CertificateRecord, DeviceRecord, DeviceStatus, KeyOwner, Preregistration,
+};
 use lamplighter_domain::names::{CertificateId, OperationId, ThingName};
 use lamplighter_domain::operation::{Operation, OperationStatus};
 use lamplighter_domain::time::Moment;
 
 use crate::failure::{self, Cause};
+use crate::key_owners::{self, Before};
 use crate::table::{self, Key, Table};
 
 /// The registry as a creation uses it.
@@ -34,7 +37,11 @@ pub enum Claimed {
 }
 
 impl Claims {
-    /// Claims the name and persists the whole plan, in one transaction.
+    /// Claims the name and the device's key and persists the whole plan, in one
+    /// transaction.
+    ///
+    /// # Errors
+    /// `Conflict` when another device has the key.
     pub async fn claim(
         &self,
         plan: &CreatePlan,
@@ -52,13 +59,23 @@ impl Claims {
             .condition_expression("attribute_not_exists(PK) OR #status = :compensated")
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":compensated", status(OperationStatus::Compensated)?);
-        let changes = vec![put_item(record)?, put_item(put)?];
-        if self.table.transact(changes).await?.is_none() {
-            return Ok(Claimed::Fresh(Box::new(operation)));
+        let mut changes = vec![put_item(record)?, put_item(put)?];
+        if let Some(csr) = &plan.request.csr {
+            let owner = owner(plan);
+            changes.push(key_owners::claim(
+                &self.table,
+                csr.public_key(),
+                &owner,
+                Before::NobodysOrOurs,
+            )?);
         }
-        match self.device(name).await? {
-            Some(record) => Ok(Claimed::Taken(Box::new(record))),
-            None => self.key_was_used(plan).await,
+        let Some(refused) = self.table.transact(changes).await? else {
+            return Ok(Claimed::Fresh(Box::new(operation)));
+        };
+        match (self.device(name).await?, refused) {
+            (Some(record), _) => Ok(Claimed::Taken(Box::new(record))),
+            (None, 2) => Err(KeyOwner::taken()),
+            (None, _) => self.key_was_used(plan).await,
         }
     }
 
@@ -240,7 +257,7 @@ impl Claims {
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":operation", table::attribute(&operation.operation_id)?)
             .expression_attribute_values(":creating", table::attribute(&DeviceStatus::Creating)?);
-        let changes = [
+        let mut changes = vec![
             put_item(device)?,
             put_item(self.put(
                 &Key::certificate(name, &certificate.certificate_id),
@@ -248,11 +265,18 @@ impl Claims {
             )?)?,
             update_item(self.end(operation, OperationStatus::Done, None, now)?)?,
         ];
-        self.ended(changes.into()).await?;
+        // A key made here is known to nobody before this, so there is nobody
+        // to claim it from; once handed out it must not come to another device.
+        if plan.request.csr.is_none() {
+            let (key, owner) = (&certificate.public_key, owner(plan));
+            let claimed = key_owners::claim(&self.table, key, &owner, Before::NobodysOrOurs)?;
+            changes.push(claimed);
+        }
+        self.ended(changes).await?;
         Ok(record)
     }
 
-    /// Frees the name: the operation was refused, and nothing of it remains.
+    /// Frees the name and the key: the operation was refused, and nothing of it remains.
     pub async fn release(
         &self,
         operation: &Operation,
@@ -267,11 +291,15 @@ impl Claims {
             .build()
             .map_err(table::incomplete)?;
         let ended = self.end(operation, OperationStatus::Compensated, Some(why), now)?;
-        let changes = [
+        let mut changes = vec![
             TransactWriteItem::builder().delete(device).build(),
             update_item(ended)?,
         ];
-        self.ended(changes.into()).await
+        let plan = operation.plan.as_ref();
+        if let Some(csr) = plan.and_then(|plan| plan.request.csr.as_ref()) {
+            changes.push(key_owners::free(&self.table, csr.public_key())?);
+        }
+        self.ended(changes).await
     }
 
     /// Makes the device visibly STUCK: an undo failed for good.
@@ -333,6 +361,13 @@ impl Claims {
         Ok(Put::builder()
             .table_name(&self.table.name)
             .set_item(Some(table::write(key, value)?)))
+    }
+}
+
+fn owner(plan: &CreatePlan) -> KeyOwner {
+    KeyOwner {
+        thing_name: plan.request.thing_name.clone(),
+        operation_id: plan.operation_id.clone(),
     }
 }
 

@@ -154,11 +154,11 @@ impl Issuers {
     }
 }
 
-/// The certificates that a recorded mint made, or may have made.
-pub async fn made(iot: &Client, mint: &Mint) -> Result<Vec<Minted>, Failure> {
+/// The certificates that a recorded mint made, or may have made, for a thing.
+pub async fn made(iot: &Client, thing: &ThingName, mint: &Mint) -> Result<Vec<Minted>, Failure> {
     match &mint.certificate_id {
         Some(id) => Ok(describe(iot, id.as_str()).await?.into_iter().collect()),
-        None => aws_iot::find_minted(iot, &mint.public_key, mint.intended_at).await,
+        None => aws_iot::find_minted(iot, thing, &mint.public_key, mint.intended_at).await,
     }
 }
 

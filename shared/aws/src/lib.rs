@@ -37,6 +37,8 @@ pub mod handout;
 pub mod http;
 #[cfg(feature = "iot")]
 pub mod issuer;
+#[cfg(feature = "dynamodb")]
+mod key_owners;
 #[cfg(feature = "iot")]
 pub mod organisation;
 #[cfg(feature = "dynamodb")]

@@ -10,6 +10,7 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use lamplighter_domain::Failure;
 use lamplighter_domain::authority::AuthorityId;
+use lamplighter_domain::csr::PublicKeyId;
 use lamplighter_domain::names::{
     CertificateId, OperationId, ProfileName, ThingName, ThingTypeName,
 };
@@ -72,6 +73,11 @@ impl Key {
     /// `OP#id / OPERATION`.
     pub fn operation(id: &OperationId) -> Self {
         Self::new(format!("OP#{id}"), "OPERATION")
+    }
+
+    /// `KEY#publicKey / OWNER`.
+    pub fn owner(key: &PublicKeyId) -> Self {
+        Self::new(format!("KEY#{}", key.as_str()), "OWNER")
     }
 
     /// `PROFILE#name / PROFILE`.

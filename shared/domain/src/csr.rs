@@ -30,7 +30,7 @@ pub struct Csr {
 }
 
 /// A public key, named by the SHA-256 of its `SubjectPublicKeyInfo` (RFC 5280).
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PublicKeyId(String);
 

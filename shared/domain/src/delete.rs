@@ -9,9 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::device::Tombstone;
+use crate::csr::PublicKeyId;
+use crate::device::{CertificateRecord, DeviceRecord, Tombstone};
 use crate::failure::Failure;
 use crate::names::{CertificateId, OperationId, ThingName};
+use crate::rotation::Rotation;
 use crate::time::Moment;
 
 mod claim;
@@ -321,6 +323,24 @@ fn purges(
     batches
         .into_iter()
         .map(move |batch| Effect::Purge(store, batch))
+}
+
+/// The public keys that are the device's, by its rows. The key that it was
+/// created with is, as long as nothing else says which it has now: a rotation
+/// may have given it up since, and somebody else may have it.
+pub fn keys(
+    record: Option<&DeviceRecord>,
+    certificates: &[CertificateRecord],
+    rotation: Option<&Rotation>,
+) -> BTreeSet<PublicKeyId> {
+    let unmade = record.filter(|record| record.certificate_id.is_none());
+    let asked = unmade.and_then(|record| record.request.csr.as_ref());
+    certificates
+        .iter()
+        .map(|certificate| certificate.public_key.clone())
+        .chain(asked.map(|csr| csr.public_key().clone()))
+        .chain(rotation.into_iter().flat_map(Rotation::keys))
+        .collect()
 }
 
 /// For how long at least a tombstone is kept, so that a repeated deletion is

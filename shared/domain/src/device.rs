@@ -125,6 +125,30 @@ pub struct CertificateRecord {
     pub hand_out: Option<HandOut>,
 }
 
+/// `KEY#publicKey / OWNER`: the one device that a public key belongs to
+/// (invariant 1). It stands before anything is certified for the key and goes
+/// with the key's last certificate, so that what is found in AWS by a key is
+/// this device's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyOwner {
+    /// The device.
+    pub thing_name: ThingName,
+    /// The creation or rotation that it came with.
+    pub operation_id: OperationId,
+}
+
+impl KeyOwner {
+    /// The refusal of a key that is in use.
+    pub fn taken() -> Failure {
+        Failure::conflict(
+            "csr",
+            "another device has this key, or this device has a certificate for it already",
+            "Make a key of its own for this device, and send that key's request.",
+        )
+    }
+}
+
 /// What signs a device's certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -17,6 +17,8 @@ mod model;
 mod tests;
 pub mod wallet;
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::create::Mint;
@@ -352,6 +354,22 @@ impl Rotation {
     /// The id of the new certificate, once it may exist under it.
     pub fn new_id(&self) -> Option<&CertificateId> {
         self.new.as_ref()?.mint.certificate_id.as_ref()
+    }
+
+    /// The public keys that the rotation holds for the device: none of them may
+    /// come to another. What the device was left with stays held; of a rotation
+    /// that came to nothing all are free again.
+    pub fn keys(&self) -> BTreeSet<PublicKeyId> {
+        let new = self.new.iter().map(|new| new.csr.public_key());
+        match self.phase {
+            Phase::RolledBack => BTreeSet::new(),
+            Phase::Done => new.cloned().collect(),
+            _ => new
+                .chain(self.wish.iter().map(Csr::public_key))
+                .chain(&self.superseded)
+                .cloned()
+                .collect(),
+        }
     }
 
     /// Decides what needs no work: what the device sent, and what time has

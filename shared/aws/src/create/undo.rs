@@ -44,7 +44,7 @@ impl Creator {
         let Some(mint) = recorded.and_then(|operation| operation.mint) else {
             return Ok(Vec::new());
         };
-        issuer::made(&self.things.iot, &mint).await
+        issuer::made(&self.things.iot, &operation.thing_name, &mint).await
     }
 
     /// Undoes one step, as far as it was this operation's doing: a thing that

@@ -7,7 +7,7 @@ use lamplighter_domain::Failure;
 use lamplighter_domain::delete::{
     CertificateSeen, CertificateState, DeleteProgress, certificate_of,
 };
-use lamplighter_domain::names::CertificateId;
+use lamplighter_domain::names::{CertificateId, ThingName};
 use lamplighter_domain::operation::OperationStatus;
 use lamplighter_domain::rotation::Phase;
 use lamplighter_domain::time::Moment;
@@ -22,6 +22,7 @@ impl Deletion {
     /// seen before, and those that an unfinished creation may have made.
     pub(super) async fn certificates(
         &self,
+        name: &ThingName,
         rows: &Rows,
         principals: &BTreeSet<String>,
         progress: &DeleteProgress,
@@ -31,7 +32,7 @@ impl Deletion {
             .iter()
             .map(|certificate| (certificate.certificate_id.clone(), certificate.not_after))
             .collect();
-        let mut ids: BTreeSet<_> = self.half_made(rows).await?;
+        let mut ids: BTreeSet<_> = self.half_made(name, rows).await?;
         ids.extend(ends.keys().cloned());
         ids.extend(
             principals
@@ -91,7 +92,11 @@ impl Deletion {
 
     /// What a creation or a rotation that did not end well may have made: the
     /// intent to make a certificate is on record, the certificate may not be.
-    async fn half_made(&self, rows: &Rows) -> Result<BTreeSet<CertificateId>, Failure> {
+    async fn half_made(
+        &self,
+        name: &ThingName,
+        rows: &Rows,
+    ) -> Result<BTreeSet<CertificateId>, Failure> {
         let creation = match &rows.record {
             Some(record) => self.operation(&record.created_by).await?,
             None => None,
@@ -108,8 +113,8 @@ impl Deletion {
         for mint in created.into_iter().chain(rotated) {
             // Signed before it was registered, it has one id and no other.
             if mint.certificate_pem.is_none() {
-                let key = &mint.public_key;
-                let found = aws_iot::find_minted(&self.iot, key, mint.intended_at).await?;
+                let (key, since) = (&mint.public_key, mint.intended_at);
+                let found = aws_iot::find_minted(&self.iot, name, key, since).await?;
                 ids.extend(found.into_iter().map(|minted| minted.certificate_id));
             }
             ids.extend(mint.certificate_id);

@@ -88,7 +88,7 @@ impl Deletion {
             self.replicas(&prefix),
         )?;
         let (certificates, retained) = try_join!(
-            self.certificates(&rows, &principals, progress),
+            self.certificates(name, &rows, &principals, progress),
             self.retained(name, &rows)
         )?;
         let seen = Observation {

@@ -14,6 +14,7 @@ use lamplighter_domain::time::Moment;
 use super::Deletion;
 use super::observe::Look;
 use crate::failure::{self, Cause};
+use crate::key_owners;
 use crate::rotations;
 use crate::table::{self, Item, Key};
 
@@ -251,10 +252,9 @@ impl Deletion {
                 .build(),
             self.done(held, now)?,
         ];
-        let (within, beyond) = look
-            .rows
-            .others
-            .split_at(look.rows.others.len().min(MOST_ROWS));
+        let mut others = self.owned(name, &look.rows).await?;
+        others.extend(look.rows.others.iter().cloned());
+        let (within, beyond) = others.split_at(others.len().min(MOST_ROWS));
         for key in beyond {
             self.remove(key).await?;
         }
@@ -272,6 +272,22 @@ impl Deletion {
             .transact(changes)
             .await
             .map(|refused| refused.is_none())
+    }
+
+    /// The rows that keep the device's public keys from others.
+    async fn owned(&self, name: &ThingName, rows: &Rows) -> Result<Vec<Key>, Failure> {
+        let keys = plan::keys(
+            rows.record.as_ref(),
+            &rows.certificates,
+            rows.rotation.as_ref(),
+        );
+        let mut owned = Vec::new();
+        for key in &keys {
+            if key_owners::owns(&self.table, name, key).await? {
+                owned.push(Key::owner(key));
+            }
+        }
+        Ok(owned)
     }
 
     fn done(&self, held: &Held, now: Moment) -> Result<TransactWriteItem, Failure> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use aws_sdk_iot::Client;
 use aws_sdk_iot::config::retry::RetryConfig;
+use aws_sdk_iot::types::CertificateStatus;
 use lamplighter_domain::create::Mint;
 use lamplighter_domain::csr::{self, Csr, PublicKeyId};
 use lamplighter_domain::names::{CertificateId, ThingName};
@@ -16,7 +17,7 @@ use lamplighter_domain::{Failure, Kind};
 
 use super::{Issuer, Minted, describe, discard};
 use crate::failure::{self, Cause};
-use crate::things::Things;
+use crate::things::{Things, found};
 
 /// How far AWS's clock may be behind ours when creation dates are compared.
 const CLOCK_SKEW_MILLIS: u64 = 5 * 60 * 1000;
@@ -111,7 +112,7 @@ impl AwsIot {
         since: Moment,
     ) -> Result<Option<Minted>, Failure> {
         let iot = &self.things.iot;
-        let mut found = find_minted(iot, csr.public_key(), since).await?;
+        let mut found = find_minted(iot, thing, csr.public_key(), since).await?;
         let attached = self.things.principals(thing).await?;
         found.sort_by_key(|minted| attached.contains(&minted.certificate_arn));
         let kept = found.pop();
@@ -125,9 +126,12 @@ impl AwsIot {
 /// The certificates for one public key made since a moment, oldest last.
 ///
 /// AWS cannot search by key, so certificates are read newest first, back to
-/// that moment. This is off the fast path.
+/// that moment. This is off the fast path. A certificate that hangs on another
+/// thing is none of this one's, whatever its key, and a REVOKED one is evidence
+/// that stays: neither is found.
 pub async fn find_minted(
     iot: &Client,
+    thing: &ThingName,
     key: &PublicKeyId,
     since: Moment,
 ) -> Result<Vec<Minted>, Failure> {
@@ -154,8 +158,12 @@ pub async fn find_minted(
             let Some(id) = certificate.certificate_id() else {
                 continue;
             };
+            if certificate.status() == Some(&CertificateStatus::Revoked) {
+                continue;
+            }
             if let Some(minted) = describe(iot, id).await?
                 && PublicKeyId::of_certificate(&minted.certificate_pem).as_ref() == Some(key)
+                && !hangs_on_another(iot, thing, &minted.certificate_arn).await?
             {
                 found.push(minted);
             }
@@ -163,6 +171,24 @@ pub async fn find_minted(
         marker = page.next_marker;
         if marker.is_none() {
             return Ok(found);
+        }
+    }
+}
+
+async fn hangs_on_another(iot: &Client, thing: &ThingName, arn: &str) -> Result<bool, Failure> {
+    let mut token = None;
+    loop {
+        let request = iot.list_principal_things().principal(arn);
+        let answer = request.set_next_token(token.take()).send().await;
+        let Some(page) = found("iot:ListPrincipalThings", answer)? else {
+            return Ok(false);
+        };
+        if page.things().iter().any(|name| name != thing.as_str()) {
+            return Ok(true);
+        }
+        token = page.next_token;
+        if token.is_none() {
+            return Ok(false);
         }
     }
 }

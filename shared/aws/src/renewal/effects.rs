@@ -2,12 +2,13 @@
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use lamplighter_domain::Failure;
+use lamplighter_domain::csr::PublicKeyId;
 use lamplighter_domain::device::CertificateRecord;
 use lamplighter_domain::names::CertificateId;
 use lamplighter_domain::rotation::{Effect, New, Phase, Rotation, Work};
 
 use super::{Renewals, Step};
-use crate::{certificates, clock};
+use crate::{certificates, clock, key_owners};
 
 /// What a work has brought forth.
 pub(super) enum Made {
@@ -107,6 +108,10 @@ impl Renewals {
             Work::Retire => self.proved(step).await?,
             _ => None,
         };
+        let freed = match work {
+            Work::Remove => self.key_that_goes(step).await?,
+            _ => None,
+        };
         let to = |row: Rotation| {
             Ok(match (work, &made) {
                 (Work::Tell(_), _) => row.told(),
@@ -139,7 +144,13 @@ impl Renewals {
                         self.no_longer_due(name, &row.old)?,
                     ]
                 }
-                (Work::Remove, _) => vec![self.delete_certificate_row(name, &row.old)?],
+                (Work::Remove, _) => {
+                    let mut gone = vec![self.delete_certificate_row(name, &row.old)?];
+                    if let Some(key) = &freed {
+                        gone.push(key_owners::free(&self.table, key)?);
+                    }
+                    gone
+                }
                 _ => Vec::new(),
             })
         };
@@ -156,6 +167,20 @@ impl Renewals {
             Some(id) => self.certificate(&step.thing_name, id).await,
             None => Ok(None),
         }
+    }
+
+    /// The key of the certificate that is removed, where it is on record as the
+    /// device's.
+    async fn key_that_goes(&self, step: &Step) -> Result<Option<PublicKeyId>, Failure> {
+        let name = &step.thing_name;
+        let Some(row) = self.rotation(name).await? else {
+            return Ok(None);
+        };
+        let Some(old) = self.certificate(name, &row.old).await? else {
+            return Ok(None);
+        };
+        let ours = key_owners::owns(&self.table, name, &old.public_key).await?;
+        Ok(ours.then_some(old.public_key))
     }
 
     pub(super) fn arn(&self, id: &CertificateId) -> String {

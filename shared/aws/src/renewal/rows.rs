@@ -2,13 +2,14 @@
 
 use aws_sdk_dynamodb::types::{ConditionCheck, Delete, Put, TransactWriteItem, Update};
 use lamplighter_domain::Failure;
-use lamplighter_domain::device::{CertificateRecord, DeviceRecord, DeviceStatus};
+use lamplighter_domain::device::{CertificateRecord, DeviceRecord, DeviceStatus, KeyOwner};
 use lamplighter_domain::names::{CertificateId, OperationId, ThingName};
 use lamplighter_domain::operation::{KEPT_MILLIS, Operation, OperationKind, OperationStatus};
 use lamplighter_domain::rotation::Rotation;
 use lamplighter_domain::time::Moment;
 
 use super::{Renewals, Step};
+use crate::key_owners::{self, Before};
 use crate::table::{self, Key};
 use crate::{clock, rotations};
 
@@ -126,7 +127,11 @@ impl Renewals {
     }
 
     /// Writes a row in place of the one that was read; nothing if that has
-    /// changed meanwhile. An end ends the operation too.
+    /// changed meanwhile. An end ends the operation too. The keys that come into
+    /// the rotation are claimed with it, those that leave it are freed.
+    ///
+    /// # Errors
+    /// `Conflict` when a key that comes in is in use.
     pub(super) async fn write(
         &self,
         before: &Rotation,
@@ -136,9 +141,23 @@ impl Renewals {
         after.version = before.version + 1;
         let mut changes = rotations::replace(&self.table, Some(before), &after)?;
         changes.extend(others(&after)?);
+        let (held, holds) = (before.keys(), after.keys());
+        for key in held.difference(&holds) {
+            changes.push(key_owners::free(&self.table, key)?);
+        }
+        let claims = changes.len();
+        let owner = KeyOwner {
+            thing_name: after.thing_name.clone(),
+            operation_id: after.rotation_id.clone(),
+        };
+        for key in holds.difference(&held) {
+            let claim = key_owners::claim(&self.table, key, &owner, Before::Nobodys)?;
+            changes.push(claim);
+        }
         match self.table.transact(changes).await? {
             None => Ok(Some(after)),
             Some(0) => Ok(None),
+            Some(refused) if refused >= claims => Err(KeyOwner::taken()),
             Some(_) => Err(over(&before.rotation_id)),
         }
     }

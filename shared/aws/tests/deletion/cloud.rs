@@ -174,6 +174,11 @@ impl World {
                 }),
             ),
             (
+                &format!("KEY#{}", "f".repeat(64)),
+                "OWNER",
+                json!({ "thingName": THING, "operationId": creation_id() }),
+            ),
+            (
                 &device,
                 "PREREGISTRATION",
                 json!({ "thingName": THING, "profile": "milan" }),

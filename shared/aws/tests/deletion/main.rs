@@ -269,6 +269,17 @@ async fn what_an_unfinished_creation_minted_is_found_and_goes() {
 }
 
 #[tokio::test]
+async fn a_key_that_is_on_record_as_another_devices_stays_there() {
+    let mut world = World::full();
+    let key = format!("KEY#{}", "f".repeat(64));
+    let theirs = json!({ "thingName": "turin-7", "operationId": cloud::creation_id() });
+    world.put(&key, "OWNER", theirs);
+    let cloud = Cloud::new(world);
+    assert_eq!(cloud.deletion().step(&step()).await.unwrap(), Answer::Done);
+    assert!(cloud.world().row(&key, "OWNER").is_some());
+}
+
+#[tokio::test]
 async fn two_invocations_do_not_work_at_once() {
     let mut world = World::full();
     world.edit_operation("leaseUntil", &json!(u64::MAX / 2));

@@ -13,3 +13,4 @@ mod announce;
 mod catalog;
 mod cloud;
 mod handout;
+mod minting;

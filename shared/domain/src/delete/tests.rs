@@ -1,7 +1,10 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::create::CreatePlan;
+use crate::csr::Csr;
 use crate::device::Tombstone;
+use crate::request::CreateRequest;
 
 mod claims;
 mod convergence;
@@ -452,4 +455,18 @@ fn the_tombstone_keeps_every_generations_certificates_until_the_last_would_end()
         now,
     );
     assert!(bare.certificate_ids.is_empty() && bare.expires_at > now.epoch_seconds());
+}
+
+#[test]
+fn the_key_a_device_was_created_with_is_its_own_until_a_certificate_says_which_is() {
+    let csr = Csr::parse(include_str!("../../fixtures/rsa-2048.csr.pem")).unwrap();
+    let body = serde_json::json!({"thingName": "milan-0001", "csr": csr.pem()}).to_string();
+    let request = CreateRequest::parse(body.as_bytes(), None).unwrap().0;
+    let plan = CreatePlan::new(OperationId::from_random([1; 16]), request);
+    let mut record = plan.claimed(Moment(0));
+    let asked = BTreeSet::from([csr.public_key().clone()]);
+    assert_eq!(keys(Some(&record), &[], None), asked);
+    record.certificate_id = Some(CertificateId::of_der(b"renewed since"));
+    assert_eq!(keys(Some(&record), &[], None), BTreeSet::new());
+    assert_eq!(keys(None, &[], None), BTreeSet::new());
 }

@@ -248,3 +248,32 @@ fn a_device_speaks_only_of_itself() {
     assert!(raw("a", "a", "root").sender().is_err(), "no certificate");
     assert_eq!(raw("a", "a", OLD).message().unwrap(), Message::Proof(op(1)));
 }
+
+#[test]
+fn a_rotation_holds_every_key_that_may_be_certified_and_frees_them_at_its_end() {
+    let key = |csr: &Csr| csr.public_key().clone();
+    let (first, second) = (csr(), csr());
+    let mut rotation = requested();
+    assert!(rotation.keys().is_empty());
+    for wish in [&first, &second] {
+        let message = Message::Request(op(1), wish.clone());
+        rotation = rotation
+            .receive(&message, &id(OLD), Moment(1))
+            .unwrap()
+            .rotation;
+    }
+    let both = BTreeSet::from([key(&first), key(&second)]);
+    assert_eq!(rotation.keys(), both, "the replaced one may come late");
+    for (phase, held) in [
+        (Phase::Fenced, both.clone()),
+        (Phase::RolledBack, BTreeSet::new()),
+    ] {
+        rotation.phase = phase;
+        assert_eq!(rotation.keys(), held, "{phase:?}");
+    }
+    let mut done = in_phase(Phase::Removing);
+    done.superseded.push(key(&first));
+    let new = key(&done.new.as_ref().unwrap().csr);
+    assert_eq!(done.keys(), BTreeSet::from([new.clone(), key(&first)]));
+    assert_eq!(done.removed(Moment(2)).keys(), BTreeSet::from([new]));
+}
