@@ -32,8 +32,8 @@ LINT_ENV := AWS_DEFAULT_REGION=us-east-1 AWS_ACCESS_KEY_ID=none AWS_SECRET_ACCES
 ##@ Every day
 
 .PHONY: demo
-demo: build ## Create, prove and remove real street lights in a local cloud (REPORT=DIR leaves JSON)
-	$(PYTHON) -m local.demo $(if $(REPORT),--report $(REPORT))
+demo: build ## Create, prove and remove street lights in a cloud of its own (REPORT=DIR leaves JSON, KEEP=1 the cloud)
+	$(PYTHON) -m local.demo $(if $(REPORT),--report $(REPORT)) $(if $(KEEP),--keep)
 
 .PHONY: test
 test: test-local test-unit test-system ## All tests: the local cloud, the domain and the shell, the whole system
