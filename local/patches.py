@@ -63,6 +63,8 @@ PATCHES = [
     "local.workflow_start",
     "local.workflow_callbacks",
     "local.workflow_map",
+    "local.workflow_limits",
+    "local.workflow_definition",
     "local.transport",
     "local.faults",
 ]
