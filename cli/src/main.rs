@@ -7,6 +7,7 @@
 mod api;
 mod bulk;
 mod catalog;
+mod cert;
 mod device;
 mod failure;
 mod fleet_csv;
@@ -15,10 +16,13 @@ mod operation;
 mod output;
 mod progress;
 mod settings;
+mod sweep;
 
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Parser, Subcommand};
+use lamplighter_domain::time::Moment;
 
 use crate::api::Api;
 use crate::failure::{Exit, Failure};
@@ -57,6 +61,12 @@ enum Group {
     /// Devices: a thing, its certificate, its memberships and its record
     #[command(subcommand)]
     Device(Box<device::Command>),
+    /// Certificates: when each is due for renewal
+    #[command(subcommand)]
+    Cert(cert::Command),
+    /// Sweeps: the renewal of what is due
+    #[command(subcommand)]
+    Sweep(sweep::Command),
     /// What takes longer than a request
     #[command(subcommand)]
     Operation(operation::Command),
@@ -80,6 +90,15 @@ async fn run(lamp: &Lamp) -> Result<Exit, Failure> {
     match &lamp.group {
         Group::Catalog(command) => catalog::run(command, connect, lamp.output).await,
         Group::Device(command) => device::run(command, connect, lamp.output).await,
+        Group::Cert(command) => cert::run(command, &connect().await?, lamp.output, now()).await,
+        Group::Sweep(command) => sweep::run(command, &connect().await?, lamp.output).await,
         Group::Operation(command) => operation::run(command, &connect().await?, lamp.output).await,
     }
+}
+
+fn now() -> Moment {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Moment(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -3,6 +3,7 @@
 //! The due index spreads each day over shards, so that what is due is read by
 //! day and never by a scan, and one day's million rows have no hot partition.
 
+pub mod query;
 pub mod walk;
 
 use aws_lc_rs::digest;

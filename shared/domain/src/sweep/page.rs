@@ -6,7 +6,7 @@
 
 use serde::{Serialize, Serializer};
 
-use crate::due::walk::{Position, Row};
+use crate::due::walk::{Read, Row};
 use crate::names::{CertificateId, OperationId, SweepId, ThingName};
 use crate::operation::OperationStatus;
 use crate::sweep::{Progress, Sweep};
@@ -77,17 +77,6 @@ impl Serialize for Slot {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.0.rfc3339_millis())
     }
-}
-
-/// One read of the due index.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Read {
-    /// Where.
-    pub position: Position,
-    /// Only what is due by then.
-    pub until: Moment,
-    /// How many rows at most.
-    pub limit: usize,
 }
 
 /// A page as it is filled.

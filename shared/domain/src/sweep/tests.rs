@@ -304,7 +304,7 @@ fn a_row_reads_as_it_was_written_and_a_view_tells_what_is_left() {
     let shown = view(&sweep, Counts::default());
     assert_eq!((&shown["due"], &shown["carried"]), (&json!(30), &json!(18)));
     // Twelve today, twelve tomorrow, six more on the day after.
-    assert_eq!(shown["doneBy"], NOW.plus_millis(2 * DAY_MILLIS + 1200).0);
+    assert_eq!(shown["doneAt"], NOW.plus_millis(2 * DAY_MILLIS + 1200).0);
     sweep.advance(planned.progress);
     let row = serde_json::to_value(&sweep).unwrap();
     assert_eq!(serde_json::from_value::<Sweep>(row).unwrap(), sweep);
@@ -315,7 +315,7 @@ fn a_row_reads_as_it_was_written_and_a_view_tells_what_is_left() {
             &shown["started"],
             &shown["inFlight"],
             &shown["carried"],
-            &shown["doneBy"]
+            &shown["doneAt"]
         ],
         [&json!(12), &json!(4), &json!(18), &json!(null)]
     );

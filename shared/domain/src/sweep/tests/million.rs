@@ -5,10 +5,10 @@ use std::collections::{BinaryHeap, VecDeque};
 
 use crate::device::Issuer;
 use crate::due::SHARDS;
-use crate::due::walk::Row;
+use crate::due::walk::{Read, Row};
 use crate::names::{CertificateId, SweepId, ThingName};
 use crate::sweep::budget::{Budget, Quotas, Wishes};
-use crate::sweep::page::{Otherwise, Page, Read, Standing};
+use crate::sweep::page::{Otherwise, Page, Standing};
 use crate::sweep::{Forecast, Sweep};
 use crate::time::{DAY_MILLIS, Day, Moment};
 
