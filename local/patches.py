@@ -44,6 +44,7 @@ PATCHES = [
     "local.kms_conditions",
     "local.kms_signing",
     "local.dynamodb_conditions",
+    "local.dynamodb_indexes",
     "local.s3_kms",
     "local.cfn_http_api",
     "local.cfn_table",
@@ -62,6 +63,8 @@ PATCHES = [
     "local.workflow_start",
     "local.workflow_callbacks",
     "local.workflow_map",
+    "local.workflow_limits",
+    "local.workflow_definition",
     "local.transport",
     "local.faults",
 ]

@@ -31,6 +31,8 @@ pub mod custom_resource;
     feature = "sfn"
 ))]
 pub mod delete;
+#[cfg(feature = "dynamodb")]
+pub mod due;
 pub mod failure;
 #[cfg(all(feature = "dynamodb", feature = "kms", feature = "s3"))]
 pub mod handout;
@@ -59,6 +61,10 @@ pub mod server_ca;
 pub mod setup;
 #[cfg(feature = "kms")]
 pub mod signing;
+#[cfg(feature = "dynamodb")]
+pub mod sweep_rows;
+#[cfg(all(feature = "dynamodb", feature = "sfn"))]
+pub mod sweeps;
 #[cfg(feature = "dynamodb")]
 pub mod table;
 pub mod telemetry;

@@ -5,7 +5,8 @@
     feature = "eventbridge",
     feature = "iot",
     feature = "kms",
-    feature = "s3"
+    feature = "s3",
+    feature = "sfn"
 ))]
 
 mod account;
@@ -13,3 +14,4 @@ mod announce;
 mod catalog;
 mod cloud;
 mod handout;
+mod sweeps;
