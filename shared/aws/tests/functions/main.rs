@@ -10,6 +10,7 @@
 
 mod account;
 mod announce;
+mod authority;
 mod catalog;
 mod cloud;
 mod handout;
