@@ -11,6 +11,7 @@
 
 mod account;
 mod announce;
+mod authority;
 mod catalog;
 mod cloud;
 mod handout;
