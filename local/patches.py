@@ -42,6 +42,7 @@ PATCHES = [
     "local.kms_conditions",
     "local.dynamodb_conditions",
     "local.s3_kms",
+    "local.s3_missing",
     "local.cfn_http_api",
     "local.cfn_table",
     "local.cfn_bucket",
@@ -51,6 +52,7 @@ PATCHES = [
     "local.cfn_custom_resource",
     "local.workflow_role",
     "local.transport",
+    "local.grants",
     "local.faults",
 ]
 
