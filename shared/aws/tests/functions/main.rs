@@ -13,3 +13,6 @@ mod announce;
 mod catalog;
 mod cloud;
 mod handout;
+mod preregister;
+mod query;
+mod table;
