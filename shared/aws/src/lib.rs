@@ -27,6 +27,8 @@ pub mod custom_resource;
     feature = "sfn"
 ))]
 pub mod delete;
+#[cfg(feature = "iot")]
+mod describe;
 pub mod failure;
 #[cfg(all(feature = "dynamodb", feature = "kms", feature = "s3"))]
 pub mod handout;
