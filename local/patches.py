@@ -46,6 +46,7 @@ PATCHES = [
     "local.dynamodb_conditions",
     "local.dynamodb_indexes",
     "local.s3_kms",
+    "local.s3_missing",
     "local.cfn_http_api",
     "local.cfn_table",
     "local.cfn_bucket",
@@ -66,6 +67,7 @@ PATCHES = [
     "local.workflow_limits",
     "local.workflow_definition",
     "local.transport",
+    "local.grants",
     "local.faults",
 ]
 

@@ -31,6 +31,8 @@ pub mod custom_resource;
     feature = "sfn"
 ))]
 pub mod delete;
+#[cfg(feature = "iot")]
+mod describe;
 #[cfg(feature = "dynamodb")]
 pub mod due;
 pub mod failure;

@@ -15,4 +15,7 @@ mod authority;
 mod catalog;
 mod cloud;
 mod handout;
+mod preregister;
+mod query;
 mod sweeps;
+mod table;
