@@ -35,7 +35,7 @@ impl Renewals {
             Some(rotation) => rotation,
             None => {
                 let id = idempotency_key.map_or_else(clock::operation_id, OperationId::from_key);
-                self.begin(name, &id).await?
+                self.begin(name, &id, None).await?
             }
         };
         self.start(&rotation).await?;
@@ -60,7 +60,7 @@ impl Renewals {
         let Some(rotation) = Rotation::due_id(name, &id, earlier.as_ref(), now) else {
             return Ok(());
         };
-        match self.begin(name, &rotation).await {
+        match self.begin(name, &rotation, None).await {
             Ok(row) if !row.phase.ended() => self.start(&row).await,
             Ok(_) => Ok(()),
             // It has been asked today, or the device is going.
