@@ -36,7 +36,8 @@ pub(crate) fn replace(
     ];
     if after.phase.ended() && before.is_some_and(|before| !before.phase.ended()) {
         changes.push(ended(table, after)?);
-        if let Some(sweep) = &after.sweep_id {
+        // A light that was silent has not failed; it is asked when it connects.
+        if let Some(sweep) = after.sweep_id.as_ref().filter(|_| after.wish.is_some()) {
             let renewed = after.phase == Phase::Done;
             changes.push(sweep_rows::ended(table, sweep, renewed)?);
         }
