@@ -5,6 +5,7 @@
 - `POST /_lamplighter/faults` `{mode, trace, at}`, or `{mode, trace?, function?, operation?, thing?, nth?, times?}`
 - `GET /_lamplighter/faults`: each with how often it fired
 - `DELETE /_lamplighter/faults`
+- `GET /_lamplighter/grants`: what roles' policies were needed for since the start
 - `GET /_lamplighter/environments`: the processes of the functions
 
 Patches add what their subjects need; see where `extend` is called.
@@ -20,6 +21,7 @@ from urllib.parse import parse_qsl
 
 from ministack.core import lambda_runtime
 
+from local import grants
 from local.call_log import CallLog
 from local.fault_rules import BadFault, FaultRules
 
@@ -81,6 +83,8 @@ class Control:
             case "DELETE", "faults":
                 self._rules.clear()
                 return 200, {}
+            case "GET", "grants":
+                return 200, grants.used()
             case "GET", "environments":
                 return 200, _environments()
             case added if added in _added:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,10 @@ from local.process import running
 from local.settings import ROOT, ROOT_KEY, ROOT_SECRET, StateDir
 
 EXAMPLE = ROOT / "examples" / "street-lights"
+
+
+class Taken(Exception):
+    """Another demo is at work in the state directory."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +149,28 @@ def running_outputs(state: StateDir) -> dict[str, Any] | None:
     return json.loads(state.outputs_file.read_text())
 
 
+@contextmanager
+def alone(state: StateDir) -> Iterator[None]:
+    """Hold the state directory, so that no two demos take each other's cloud down.
+
+    A lock of the kernel's, which goes with the process however that ends.
+    """
+    state.path.mkdir(parents=True, exist_ok=True)
+    with (state.path / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Taken from error
+        yield
+
+
+def clear(state: StateDir) -> None:
+    """Take down the cloud, if one runs there, and remove the keys of its devices."""
+    if running(state) is not None:
+        cloud(state, "down")
+    shutil.rmtree(_scratch(state), ignore_errors=True)
+
+
 def cloud(state: StateDir, command: str) -> int:
     """Bring the local cloud up or down, its words on the terminal."""
     arguments = [sys.executable, "-m", "local", "--state-dir", str(state.path), command]
@@ -160,8 +189,12 @@ def fleet() -> list[dict[str, str]]:
 
 def fresh_scratch(state: StateDir) -> Path:
     """An empty directory for the keys and certificates of one run of the demo."""
-    scratch = state.path / "demo"
+    scratch = _scratch(state)
     shutil.rmtree(scratch, ignore_errors=True)
     (scratch / "other").mkdir(parents=True)
     scratch.chmod(0o700)
     return scratch
+
+
+def _scratch(state: StateDir) -> Path:
+    return state.path / "devices"

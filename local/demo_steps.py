@@ -54,7 +54,6 @@ class Demo:
         # What `lamp device create` answered, by name.
         self.created: dict[str, dict[str, Any]] = {}
         self.deleted = [row["thingName"] for row in self.rows[::3]]
-        self.certificates_before: set[str] = set()
 
     def run(self) -> None:
         self.apply_catalog()
@@ -69,14 +68,10 @@ class Demo:
     def apply_catalog(self) -> None:
         report, file = self.report, EXAMPLE / "catalog.yaml"
         with report.step("The fleet's organisation", "lamp catalog apply examples/street-lights/catalog.yaml"):
-            # An earlier demo may have left lights in a cloud that stayed up.
-            things = self.aws.things()
-            left = [name for name in self.names if name in things]
-            if left:
-                report.say(f"an earlier run left {len(left)} lights: they go first")
-                report.need("they are deleted", self.lamp("device", "delete", *left, "--wait", bars=True).exit, 0)
-            self.certificates_before = self.aws.certificates()
-
+            report.need(
+                "the cloud has no thing and no certificate yet",
+                (self.aws.things(), self.aws.certificates()), (set(), set()),
+            )
             sections = yaml.safe_load(file.read_text())
             declared = {(KINDS[section], entry["name"]) for section, part in sections.items() for entry in part}
             answer = self.lamp("catalog", "apply", file)
@@ -296,10 +291,10 @@ class Demo:
             answer = self.lamp("device", "list", "--thing-type", "streetlight")
             listed = {each["thingName"]: each for each in answer.documents}
             report.check(f"the registry lists {len(left)} lights", sorted(listed), sorted(left))
-            report.check("AWS has the same things", sorted(self.aws.things() & set(self.names)), sorted(left))
+            report.check("AWS has the same things, and none besides", sorted(self.aws.things()), sorted(left))
             report.check(
                 "AWS has one certificate for each of them, and none besides",
-                self.aws.certificates() - self.certificates_before,
+                self.aws.certificates(),
                 {self.created[name]["certificateId"] for name in left},
             )
             vault = [row["thingName"] for row in self.rows if row["custody"] == "vault"]

@@ -120,6 +120,11 @@ def event_bus(reader: Reader, name: str, _expected: Properties) -> Properties:
     return {"Name": reader["events"].describe_event_bus(Name=name)["Name"]}
 
 
+def schedule(reader: Reader, name: str, _expected: Properties) -> Properties:
+    """AWS::Scheduler::Schedule"""
+    return dict(reader["scheduler"].get_schedule(Name=name))
+
+
 READERS = {
     "AWS::ApiGatewayV2::Api": api,
     "AWS::ApiGatewayV2::Stage": stage,
@@ -128,5 +133,6 @@ READERS = {
     "AWS::Lambda::EventInvokeConfig": event_invoke_config,
     "AWS::Lambda::EventSourceMapping": event_source_mapping,
     "AWS::Lambda::Function": function,
+    "AWS::Scheduler::Schedule": schedule,
     "AWS::StepFunctions::StateMachine": state_machine,
 }

@@ -44,7 +44,9 @@ PATCHES = [
     "local.kms_conditions",
     "local.kms_signing",
     "local.dynamodb_conditions",
+    "local.dynamodb_indexes",
     "local.s3_kms",
+    "local.s3_missing",
     "local.cfn_http_api",
     "local.cfn_table",
     "local.cfn_bucket",
@@ -62,7 +64,10 @@ PATCHES = [
     "local.workflow_start",
     "local.workflow_callbacks",
     "local.workflow_map",
+    "local.workflow_limits",
+    "local.workflow_definition",
     "local.transport",
+    "local.grants",
     "local.faults",
 ]
 

@@ -8,6 +8,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = ROOT / "template.yaml"
 DEFAULT_STATE_DIR = ROOT / ".local"
+# A cloud apart: what somebody has made in the default one is none of the demo's.
+DEMO_STATE_DIR = DEFAULT_STATE_DIR / "demo"
 
 REGION = "us-east-1"
 ACCOUNT = "000000000000"

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 
 from local import demo_mqtt as mqtt
 
@@ -51,18 +53,38 @@ def connects(broker: mqtt.Broker, name: str, identity: mqtt.Identity) -> str | N
         return connection.refusal
 
 
+def signed_by(authority: dict[str, Any], identity: mqtt.Identity) -> bool:
+    issuer = x509.load_pem_x509_certificate(authority["certificatePem"].encode())
+    certificate = x509.load_pem_x509_certificate(identity.certificate.read_bytes())
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except InvalidSignature:
+        return False
+    return True
+
+
 def test_lights_of_both_authorities_connect(broker: mqtt.Broker, tmp_path: Path) -> None:
     lamp("ca", "init", "--subject", "Test lights")
-    standing = lamp("ca", "list")[0]["items"]
-    lights = [light(tmp_path, "--issuer", "kms-ca"), light(tmp_path)]
-    lamp("ca", "rotate", "--replaces", standing[-1]["authorityId"])
+    before = lamp("ca", "list")[0]["items"]
+    old, foreign = light(tmp_path, "--issuer", "kms-ca"), light(tmp_path, "--issuer", "aws-iot")
+    replaced = before[-1]["authorityId"]
+    [active] = lamp("ca", "rotate", "--replaces", replaced)
+    [again] = lamp("ca", "rotate", "--replaces", replaced)
+    assert again == {**active, "created": False}, "repeated, it makes no third"
+    [refusal] = lamp("ca", "rotate", expect=3)
+    assert refusal["error"]["code"] == "Conflict", "the third waits until the first has ended"
+
     after = lamp("ca", "list")[0]["items"]
-    assert [each["status"] for each in after] == ["ACTIVE", "RETIRING"]
-    lights.append(light(tmp_path, "--issuer", "kms-ca"))
-    for name, identity in lights:
+    assert [(each["status"], each["authorityId"]) for each in after] == [
+        ("ACTIVE", active["authorityId"]), ("RETIRING", replaced)]
+    new = light(tmp_path, "--issuer", "kms-ca")
+    assert [signed_by(each, new[1]) for each in after] == [True, False], "the newest signs"
+    # A cloud that has been tested before had followed its authority already.
+    assert signed_by(before[0], old[1])
+    for name, identity in (old, foreign, new):
         assert connects(broker, name, identity) is None, name
 
-    name, identity = lights[0]
+    name, identity = old
     forged = mqtt.keep(tmp_path, f"{name}-forged", key := mqtt.new_key(), mqtt.self_signed(key, name))
     assert connects(broker, name, forged), "a certificate that nobody registered is refused"
     lamp("device", "delete", name, "--wait")

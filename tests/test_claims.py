@@ -111,8 +111,9 @@ def batch(outputs: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> 
         "thingTypes": [{"name": name, "searchableAttributes": ["city"]}],
         "policies": [{"name": name, "document": document}],
         "groups": [{"name": name, "policies": [name]}],
+        "billingGroups": [{"name": name}],
         "profiles": [{
-            "name": name, "thingType": name, "groups": [name], "attributes": {"city": "milan"},
+            "name": name, "thingType": name, "groups": [name], "billingGroup": name, "attributes": {"city": "milan"},
             "claimCertificateIds": [ours.certificate_id],
             "retainedTopics": ["lamplighter/things/{thingName}/status"],
         }],
@@ -142,6 +143,7 @@ def test_a_claim_has_only_the_authority_of_its_principal(batch: dict[str, Any], 
     described = client("iot", outputs["aws_endpoint"]).describe_thing(thingName=thing)
     assert described["thingTypeName"] == batch["name"]
     assert described["attributes"] == {"city": "milan"}
+    assert described["billingGroupName"] == batch["name"]
 
     again = ours.claim(thing, csr)
     assert again["certificateId"] == accepted["certificateId"], "a repeated claim is the same claim"

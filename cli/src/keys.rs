@@ -12,6 +12,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use clap::Args;
 use lamplighter_domain::csr::sha256_hex;
 use lamplighter_domain::names::ThingName;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PublicKeyData};
@@ -19,6 +20,25 @@ use zeroize::Zeroizing;
 
 use crate::api::random;
 use crate::failure::Failure;
+
+/// Where keys and certificates are kept, as the command line says.
+#[derive(Debug, Args)]
+pub(crate) struct KeysArgument {
+    /// Where keys made here and certificates are kept
+    #[arg(
+        long,
+        env = "LAMP_KEYS_DIR",
+        default_value = "keys",
+        value_name = "DIR"
+    )]
+    keys_dir: PathBuf,
+}
+
+impl KeysArgument {
+    pub(crate) fn open(&self) -> Result<KeysDir, Failure> {
+        KeysDir::open(&self.keys_dir)
+    }
+}
 
 /// The directory that keys and certificates are kept in.
 #[derive(Clone, Debug)]

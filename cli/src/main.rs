@@ -9,6 +9,7 @@ mod api;
 mod bulk;
 mod ca;
 mod catalog;
+mod cert;
 mod device;
 mod failure;
 mod fleet;
@@ -19,10 +20,13 @@ mod output;
 mod progress;
 mod reference;
 mod settings;
+mod sweep;
 
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Parser, Subcommand};
+use lamplighter_domain::time::Moment;
 
 use crate::api::Api;
 use crate::failure::{Exit, Failure};
@@ -67,6 +71,12 @@ enum Group {
     /// Many devices at once
     #[command(subcommand)]
     Fleet(fleet::Command),
+    /// Certificates: when each is due for renewal
+    #[command(subcommand)]
+    Cert(cert::Command),
+    /// Sweeps: the renewal of what is due
+    #[command(subcommand)]
+    Sweep(sweep::Command),
     /// What takes longer than a request
     #[command(subcommand)]
     Operation(operation::Command),
@@ -92,6 +102,15 @@ async fn run(lamp: &Lamp) -> Result<Exit, Failure> {
         Group::Catalog(command) => catalog::run(command, connect, lamp.output).await,
         Group::Device(command) => device::run(command, connect, &lamp.target, lamp.output).await,
         Group::Fleet(command) => fleet::run(command, &lamp.target, lamp.output).await,
+        Group::Cert(command) => cert::run(command, &connect().await?, lamp.output, now()).await,
+        Group::Sweep(command) => sweep::run(command, &connect().await?, lamp.output).await,
         Group::Operation(command) => operation::run(command, &connect().await?, lamp.output).await,
     }
+}
+
+fn now() -> Moment {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Moment(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -442,3 +442,54 @@ fn a_device_wants_a_key_an_endpoint_and_a_name() {
     assert_eq!(run(&["device", "run", "--thing", "x"], &endpoint[2..]), 2);
     assert_eq!(service.seen().len(), 0);
 }
+
+#[test]
+fn what_is_due_is_listed_over_every_page_up_to_a_day() {
+    let row = |name: &str| {
+        json!({ "thingName": name, "certificateId": "c".repeat(64), "issuer": "kms-ca",
+                "dueAt": 0, "notAfter": 1_772_360_101_000_u64 })
+    };
+    let service = Service::answering(|n| {
+        Reply::new(
+            200,
+            match n {
+                0 => json!({ "items": [], "nextCursor": "x" }),
+                1 => json!({ "items": [row("a")], "nextCursor": "y" }),
+                _ => json!({ "items": [row("b")] }),
+            },
+        )
+    });
+    let run = lamp(&service, &["cert", "due", "--within", "30"]);
+    assert_eq!((run.exit, service.seen().len()), (0, 3), "{run:?}");
+    assert!(run.stdout.contains("2026-03-01T10:15:01Z"), "{run:?}");
+    assert!(run.stderr.contains("2 certificates, 2 due now"), "{run:?}");
+    let target = &service.seen()[1].target;
+    assert!(
+        target.starts_with("/api/certificates?due=..2") && target.ends_with("&cursor=x"),
+        "{target}"
+    );
+}
+
+#[test]
+fn each_command_to_a_sweep_is_its_own_request() {
+    let sweep = json!({ "sweepId": "sweep-1", "status": "RUNNING", "due": 9, "doneAt": 0 });
+    for (arguments, target) in [
+        (&["start", "--since", "2026-01-31"][..], "/api/sweeps"),
+        (&["show", "sweep-1"], "/api/sweeps/sweep-1"),
+        (&["approve", "sweep-1"], "/api/sweeps/sweep-1/approval"),
+        (&["pause", "sweep-1"], "/api/sweeps/sweep-1/pause"),
+        (&["resume", "sweep-1"], "/api/sweeps/sweep-1/resume"),
+        (&["abort", "sweep-1"], "/api/sweeps/sweep-1/abort"),
+        (&["retry", "sweep-1"], "/api/sweeps/sweep-1/retry"),
+    ] {
+        let service = Service::answering(|_| Reply::new(200, sweep.clone()));
+        let run = lamp(&service, &[&["sweep"][..], arguments].concat());
+        assert_eq!(run.exit, 4, "{run:?}");
+        assert!(run.stdout.contains("1970-01-01T00:00:00Z"), "{run:?}");
+        let seen = &service.seen()[0];
+        assert_eq!(seen.target, target);
+        if arguments[0] == "start" {
+            assert_eq!(seen.body, json!({ "dryRun": false, "since": "2026-01-31" }));
+        }
+    }
+}

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import time
+import urllib.request
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
-from local.tests.deployed import Stack
+import yaml
+
+from local.deploy import Deployment, deploy
+from local.deploy_check import check
+from local.settings import StateDir
+from local.tests.conftest import Cloud
+from local.tests.deployed import Stack, send
 
 
 def test_routes_of_the_body_are_there_and_ask_for_iam(stack: Stack) -> None:
@@ -64,3 +74,29 @@ def test_beyond_its_stages_limits_the_api_is_throttled(stack: Stack) -> None:
     assert sum(status == 404 for status, _ in answers) >= 60
     time.sleep(2)
     assert stack.request("GET", "/nothing")[0] == 404
+
+
+def test_a_route_may_be_open_and_have_limits_of_its_own(cloud: Cloud, unique: Callable[[str], str], tmp_path: Path) -> None:
+    def on(method: str, path: str, **more: Any) -> dict[str, Any]:
+        return {"Type": "HttpApi", "Properties": {"ApiId": {"Ref": "Api"}, "Method": method, "Path": path, **more}}
+
+    template = tmp_path / "template.yaml"
+    template.write_text(yaml.safe_dump({"Transform": "AWS::Serverless-2016-10-31", "Resources": {
+        "Api": {"Type": "AWS::Serverless::HttpApi", "Properties": {
+            "StageName": "$default", "Auth": {"EnableIamAuthorizer": True, "DefaultAuthorizer": "AWS_IAM"},
+            "DefaultRouteSettings": {"ThrottlingRateLimit": 30, "ThrottlingBurstLimit": 60},
+            "RouteSettings": {"POST /enrolments": {"ThrottlingRateLimit": 0.1, "ThrottlingBurstLimit": 2}}}},
+        "Function": {"Type": "AWS::Serverless::Function", "Properties": {
+            "Runtime": "python3.11", "Handler": "index.handler", "InlineCode": "def handler(event, context): return {'ok': 1}",
+            "Events": {"Open": on("POST", "/enrolments", Auth={"Authorizer": "NONE"}), "Shut": on("GET", "/devices")}}}},
+        "Outputs": {"Api": {"Value": {"Ref": "Api"}}}}))
+    deployment, state = Deployment(cloud.endpoint, template, unique("open"), {}), StateDir(tmp_path)
+    [output] = deploy(deployment, state)["Outputs"]
+    check(deployment, state.packaged_template)
+
+    def ask(method: str, path: str) -> int:
+        url = f"{cloud.endpoint}/_aws/execute-api/{output['OutputValue']}{path}"
+        return send(urllib.request.Request(url, method=method))[0]
+
+    assert [ask("POST", "/enrolments") for _ in range(4)] == [200, 200, 429, 429]
+    assert ask("GET", "/devices") == 403

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
+from local.tests.conftest import Cloud
 from local.tests.deployed import Stack
 
 
@@ -88,3 +91,17 @@ def test_an_object_needs_its_key(stack: Stack) -> None:
     assert "error" not in stack.calls("Probe", put)[0]
     assert stack.calls("Probe", get)[0]["Body"] == "secret"
     assert all(refused(result) for result in stack.calls("Keyless", put, get))
+
+
+@pytest.mark.parametrize(("actions", "code"), [(["s3:GetObject"], "AccessDenied"),
+                                               (["s3:GetObject", "s3:ListBucket"], "NoSuchKey")])
+def test_that_an_object_is_missing_is_told_to_who_may_list(
+        cloud: Cloud, unique: Callable[[str], str], actions: list[str], code: str) -> None:
+    bucket, root = unique("sparse"), cloud.client("s3")
+    root.create_bucket(Bucket=bucket)
+    root.put_object(Bucket=bucket, Key="there", Body=b"x")
+    s3 = cloud.as_role(unique("reader"), [{"Effect": "Allow", "Action": actions, "Resource": "*"}])("s3")
+    assert s3.get_object(Bucket=bucket, Key="there")["Body"].read() == b"x"
+    with pytest.raises(ClientError) as missing:
+        s3.get_object(Bucket=bucket, Key="missing")
+    assert missing.value.response["Error"]["Code"] == code

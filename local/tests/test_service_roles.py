@@ -28,10 +28,10 @@ BASE = {
 TO_QUEUE = {"OnFailure": {"Destination": {"Fn::GetAtt": ["Queue", "Arn"]}}}
 
 
-@pytest.mark.parametrize(("name", "resources"), [
-    ("Destination", {"Destination": {"Type": "AWS::Lambda::EventInvokeConfig", "Properties": {
+@pytest.mark.parametrize(("name", "actions", "resources"), [
+    ("Destination", "sqs:SendMessage", {"Destination": {"Type": "AWS::Lambda::EventInvokeConfig", "Properties": {
         "FunctionName": {"Ref": "Function"}, "Qualifier": "$LATEST", "DestinationConfig": TO_QUEUE}}}),
-    ("Mapping", {
+    ("Mapping", "dynamodb:GetRecords, dynamodb:GetShardIterator, dynamodb:DescribeStream, dynamodb:ListStreams", {
         "Table": {"Type": "AWS::DynamoDB::Table", "Properties": {
             "BillingMode": "PAY_PER_REQUEST",
             "AttributeDefinitions": [{"AttributeName": "PK", "AttributeType": "S"}],
@@ -42,13 +42,14 @@ TO_QUEUE = {"OnFailure": {"Destination": {"Fn::GetAtt": ["Queue", "Arn"]}}}
             "StartingPosition": "LATEST"}}}),
 ])
 def test_a_stack_whose_role_lacks_what_lambda_does_for_it_fails_and_says_so(
-        cloud: Cloud, tmp_path: Path, unique: Callable[[str], str], name: str, resources: dict[str, Any]) -> None:
+        cloud: Cloud, tmp_path: Path, unique: Callable[[str], str], name: str, actions: str,
+        resources: dict[str, Any]) -> None:
     template = tmp_path / "template.yaml"
     template.write_text(yaml.safe_dump({"Resources": {**BASE, **resources}}))
     with pytest.raises(DeployFailed) as failure:
         deploy(Deployment(cloud.endpoint, template, unique("unallowed"), {}), StateDir(tmp_path))
     assert str(failure.value).startswith(f"{name} (")
-    assert "role does not have permissions to call" in str(failure.value)
+    assert f"role does not have permissions to call {actions} on" in str(failure.value)
 
 
 def test_a_workflow_whose_role_may_not_invoke_the_function_fails(stack: Stack, unique: Callable[[str], str]) -> None:

@@ -93,7 +93,8 @@ def test_a_call_that_fails_fails_the_task_and_each_attempt_has_its_token(workflo
 
 
 def test_each_branch_has_its_own_token(workflows, function):
-    branches = [{"StartAt": "Ask", "States": ask(function, payload={"branch": number})} for number in range(4)]
+    tasks = [ask(function, payload={"branch": number})["Ask"] for number in range(4)]
+    branches = [{"StartAt": f"Ask {number}", "States": {f"Ask {number}": task}} for number, task in enumerate(tasks)]
     run = workflows.start(workflows.machine({"All": {"Type": "Parallel", "Branches": branches, "End": True}}))
     for event in function.events(4):
         workflows.states.send_task_success(taskToken=event["token"], output=json.dumps(event["branch"]))

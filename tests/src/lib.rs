@@ -15,5 +15,6 @@ pub mod delivery;
 pub mod device;
 pub mod faults;
 pub mod inventory;
+pub mod lamp;
 pub mod removal;
 pub mod rotation;

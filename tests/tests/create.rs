@@ -119,6 +119,17 @@ async fn the_thing_is_as_asked() {
     let attached = principals(&cloud, &thing).await;
     assert_eq!(attached.len(), 1);
     assert!(attached[0].ends_with(answer["certificateId"].as_str().unwrap()));
+
+    let ask = Ask::new("GET", format!("/devices/{thing}"));
+    let shown = cloud.api(&ask).await.expect(200);
+    assert_eq!(shown["status"], "ACTIVE");
+    for field in ["thingType", "attributes", "groups", "billingGroup"] {
+        assert_eq!(shown[field], body[field], "{shown}");
+    }
+    assert_eq!(
+        shown["certificates"][0]["certificateId"],
+        answer["certificateId"]
+    );
 }
 
 #[tokio::test]

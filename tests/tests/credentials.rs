@@ -3,6 +3,7 @@
 use lamplighter_tests::cloud::{Ask, Cloud};
 use lamplighter_tests::delivery::created;
 use lamplighter_tests::device::{Key, public_key_of_certificate, public_key_of_private, unique};
+use lamplighter_tests::inventory::row;
 use serde_json::json;
 
 #[tokio::test]
@@ -74,4 +75,26 @@ async fn there_is_no_key_of_a_device_that_kept_it() {
         assert!((400..500).contains(&reply.status), "{}", reply.text);
         assert!(!reply.text.contains("PRIVATE KEY"));
     }
+}
+
+#[tokio::test]
+async fn a_key_object_that_is_missing_is_told_from_a_forbidden_one_and_costs_no_hand_out() {
+    let cloud = Cloud::open();
+    let thing = unique("missing");
+    let device = created(&cloud, &json!({"thingName": thing})).await;
+    let id = device["certificateId"].as_str().unwrap();
+    let certificate = row(&cloud, &format!("DEVICE#{thing}"), &format!("CERT#{id}")).await;
+    let bucket = cloud.stack("CustodyBucket");
+    let object = certificate["keyObject"]["S"].as_str().unwrap();
+    let deleted = cloud
+        .aws("s3", &Ask::new("DELETE", format!("/{bucket}/{object}")))
+        .await;
+    let marker = deleted.header("x-amz-version-id").expect("a delete marker");
+
+    let problem = cloud.api(&Ask::credentials(&thing)).await.expect(500);
+    assert_eq!(problem["code"], "Bug", "{problem}");
+
+    let undo = Ask::new("DELETE", format!("/{bucket}/{object}?versionId={marker}"));
+    assert_eq!(cloud.aws("s3", &undo).await.status, 204);
+    cloud.api(&Ask::credentials(&thing)).await.expect(200);
 }

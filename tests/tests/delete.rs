@@ -3,8 +3,8 @@
 
 use lamplighter_tests::cloud::{Ask, Cloud};
 use lamplighter_tests::delivery::{created, deliver};
-use lamplighter_tests::device::{Key, unique};
-use lamplighter_tests::faults;
+use lamplighter_tests::device::{Key, public_key_of_certificate, trace, unique};
+use lamplighter_tests::faults::{self, Point};
 use lamplighter_tests::inventory::{describe, iot, principals, state_of, versions};
 use lamplighter_tests::removal::{claimed_only, deleted, operation, step, stepped_to_the_end};
 use serde_json::{Value, json};
@@ -166,6 +166,85 @@ async fn the_second_page_of_certificates_goes_too() {
     for id in ids {
         assert_eq!(certificate_status(&cloud, &id).await, None, "{id}");
     }
+}
+
+#[tokio::test]
+async fn what_was_opened_and_started_for_the_device_ends_with_it() {
+    let cloud = Cloud::open();
+    let (thing, job) = (unique("busy"), unique("job"));
+    let csr = Key::make(&thing).csr;
+    created(&cloud, &json!({"thingName": thing, "csr": csr})).await;
+    let arn = describe(&cloud, &format!("/things/{thing}"))
+        .await
+        .expect(200)["thingArn"]
+        .clone();
+    let body = json!({"targets": [arn], "document": "{}"});
+    let executions = format!("/jobs/{job}/things");
+    iot(&cloud, "PUT", &format!("/jobs/{job}"), &body)
+        .await
+        .expect(200);
+    let execution = async || {
+        let listed = describe(&cloud, &executions).await.expect(200);
+        let status = &listed["executionSummaries"][0]["jobExecutionSummary"]["status"];
+        status.as_str().map(str::to_owned)
+    };
+    assert_eq!(execution().await.as_deref(), Some("QUEUED"));
+    let ends = json!({"destinationConfig": {"thingName": thing, "services": ["SSH"]}});
+    tunnels(&cloud, "OpenTunnel", &ends).await;
+    let open = async || {
+        let listed = tunnels(&cloud, "ListTunnels", &json!({"thingName": thing})).await;
+        let all = listed["tunnelSummaries"]
+            .as_array()
+            .expect("tunnels")
+            .iter();
+        all.filter(|tunnel| tunnel["status"] != "CLOSED").count()
+    };
+    assert_eq!(open().await, 1);
+
+    deleted(&cloud, &thing).await;
+    let live = [Some("QUEUED"), Some("IN_PROGRESS")];
+    assert!(!live.contains(&execution().await.as_deref()));
+    assert_eq!(open().await, 0);
+}
+
+async fn tunnels(cloud: &Cloud, operation: &str, body: &Value) -> Value {
+    let target = format!("IoTSecuredTunneling.{operation}");
+    cloud.aws_json("IoTSecuredTunneling", &target, body).await
+}
+
+/// The newest certificates with this public key.
+async fn certificates_of(cloud: &Cloud, public_key: &str) -> Vec<String> {
+    let newest = "/certificates?pageSize=250&isAscendingOrder=false";
+    let listed = describe(cloud, newest).await.expect(200);
+    let mut found = Vec::new();
+    for certificate in listed["certificates"].as_array().expect("certificates") {
+        let id = certificate["certificateId"].as_str().expect("an id");
+        let described = describe(cloud, &format!("/certificates/{id}")).await.json();
+        // Another test may have deleted it by now.
+        let pem = described["certificateDescription"]["certificatePem"].as_str();
+        if pem.is_some_and(|pem| public_key_of_certificate(pem) == public_key) {
+            found.push(id.to_owned());
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn a_certificate_that_a_broken_creation_never_recorded_goes_too() {
+    let cloud = Cloud::open();
+    let (thing, trace) = (unique("broken"), trace());
+    let key = Key::make(&thing);
+    let point = Point {
+        operation: "iot:CreateCertificateFromCsr".to_owned(),
+        nth: 1,
+    };
+    let fault = faults::strike(&cloud, &trace, &point, "kill-after").await;
+    let create = Ask::create(&json!({"thingName": thing, "csr": key.csr}));
+    cloud.api(&create.trace(&trace)).await;
+    assert_eq!(faults::fired(&cloud, fault).await, 1);
+    assert_eq!(certificates_of(&cloud, &key.id).await.len(), 1);
+    deleted(&cloud, &thing).await;
+    assert_eq!(certificates_of(&cloud, &key.id).await, Vec::<String>::new());
 }
 
 /// A call that pretends to have removed something leaves a survivor; the

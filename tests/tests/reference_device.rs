@@ -2,33 +2,13 @@
 //! reports its shadow, publishes telemetry, and leaves when told to.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::PathBuf;
+use std::process::Output;
 
 use lamplighter_tests::cloud::{Ask, Cloud};
 use lamplighter_tests::device::unique;
+use lamplighter_tests::lamp::{documents, lamp};
 use serde_json::Value;
-
-/// `lamp`, as `make build` or `make smoke-aws` has left it.
-fn lamp() -> Command {
-    let beside = std::env::current_exe().expect("a path");
-    let built = beside.parent().and_then(Path::parent).expect("a directory");
-    let mut command = Command::new(built.join("lamp"));
-    if let Ok(outputs) = std::env::var("LAMPLIGHTER_OUTPUTS") {
-        command.env("LAMP_OUTPUTS", outputs);
-    } else {
-        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-        command.current_dir(root);
-    }
-    command
-}
-
-fn documents(output: &Output) -> Vec<Value> {
-    String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}")))
-        .collect()
-}
 
 /// A keys directory, gone when the test is.
 struct Keys(PathBuf);

@@ -12,7 +12,7 @@ use crate::api::{Api, Call};
 use crate::bulk::{self, CONCURRENCY, Outcome};
 use crate::failure::{Exit, Failure};
 use crate::fleet_csv::{Custody, Row};
-use crate::keys::KeysDir;
+use crate::keys::{KeysArgument, KeysDir};
 use crate::output::{self, Format};
 use crate::progress;
 
@@ -58,14 +58,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "custody"])]
     csr: Option<PathBuf>,
 
-    /// Where keys made here and certificates are kept
-    #[arg(
-        long,
-        env = "LAMP_KEYS_DIR",
-        default_value = "keys",
-        value_name = "DIR"
-    )]
-    keys_dir: PathBuf,
+    #[command(flatten)]
+    keys: KeysArgument,
 
     /// How many devices are created at a time
     #[arg(long, default_value_t = CONCURRENCY, value_name = "N")]
@@ -128,7 +122,7 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     let rows = arguments.rows()?;
     let csr = arguments.given_csr()?;
-    let keys = KeysDir::open(&arguments.keys_dir)?;
+    let keys = arguments.keys.open()?;
     let api = connect().await?;
     let started = Instant::now();
     let bar = progress::bar("creating", rows.len());

@@ -1,8 +1,6 @@
 //! `lamp device credentials`: the vault's key, handed out once, straight into
 //! a file that only its owner reads. It is never printed.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -10,7 +8,7 @@ use zeroize::Zeroizing;
 use super::thing_name;
 use crate::api::{Api, Call};
 use crate::failure::{Exit, Failure};
-use crate::keys::KeysDir;
+use crate::keys::KeysArgument;
 use crate::output::{self, Format};
 
 /// Whose key, and where to.
@@ -19,14 +17,8 @@ pub(crate) struct Arguments {
     /// The device's thing name
     name: String,
 
-    /// Where the key and the certificate are kept
-    #[arg(
-        long,
-        env = "LAMP_KEYS_DIR",
-        default_value = "keys",
-        value_name = "DIR"
-    )]
-    keys_dir: PathBuf,
+    #[command(flatten)]
+    keys: KeysArgument,
 
     /// Ask without an idempotency key: the key is then gone if the reply is
     /// lost. Otherwise the same request is answered again for some minutes
@@ -40,7 +32,7 @@ pub(super) async fn run(
     format: Format,
 ) -> Result<Exit, Failure> {
     let name = thing_name(&arguments.name)?;
-    let keys = KeysDir::open(&arguments.keys_dir)?;
+    let keys = arguments.keys.open()?;
     keys.expect_no_key(&name)?;
     let api = connect().await?;
     let call = Call::post(&["devices", name.as_str(), "credentials"]);

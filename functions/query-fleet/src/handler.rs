@@ -4,10 +4,11 @@ use std::convert::Infallible;
 
 use lambda_runtime::LambdaEvent;
 use lamplighter_aws::table::Table;
-use lamplighter_aws::{http, query};
+use lamplighter_aws::{clock, due, http, query, sweep_rows};
 use lamplighter_domain::Failure;
+use lamplighter_domain::due::query::DueQuery;
 use lamplighter_domain::listing::ListQuery;
-use lamplighter_domain::names::{OperationId, ThingName};
+use lamplighter_domain::names::{OperationId, SweepId, ThingName};
 use serde_json::Value;
 
 /// Answers one request.
@@ -36,6 +37,16 @@ async fn read(table: &Table, request: &http::Request) -> Result<Value, Failure> 
                 &OperationId::parse(http::path(request, "operationId"))?,
             )
             .await
+        }
+        "GET /certificates" => {
+            let wanted = DueQuery::parse(request.raw_query_string.as_deref().unwrap_or_default())?;
+            let pointer = sweep_rows::pointer(table).await?;
+            let oldest = sweep_rows::oldest_day(pointer.as_ref(), clock::now());
+            due::list(table, wanted, oldest).await
+        }
+        "GET /sweeps/{sweepId}" => {
+            let id = SweepId::parse(http::path(request, "sweepId"))?;
+            sweep_rows::view(table, &id, clock::now()).await
         }
         route => Err(Failure::bug(format!("no route {route:?} leads here"))),
     }

@@ -11,9 +11,9 @@ use lamplighter_domain::names::{GroupName, PolicyName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::describe::found;
 use crate::failure;
 use crate::organisation::Organisation;
-use crate::things::found;
 
 /// By this description a group is known to be ours.
 const DESCRIPTION: &str = "Devices of Lamplighter that name no group";

@@ -44,6 +44,15 @@ pub struct Applied {
 }
 
 impl Applied {
+    /// What carrying the plan out comes to.
+    fn of(plan: CatalogPlan) -> Self {
+        Self {
+            created: plan.create.iter().map(Item::entry).collect(),
+            unchanged: plan.unchanged,
+            refused: plan.refused,
+        }
+    }
+
     /// Why the catalog was not applied, if anything of it was refused.
     pub fn refusal(&self) -> Option<Failure> {
         let first = self.refused.first()?;
@@ -70,47 +79,19 @@ struct Topics {
 impl Catalogs {
     /// Compares, and changes nothing.
     pub async fn plan(&self, catalog: &Catalog) -> Result<Applied, Failure> {
-        let plan = catalog::plan(catalog, &self.observe(catalog).await?);
-        Ok(Applied {
-            created: plan.create.iter().map(Item::entry).collect(),
-            unchanged: plan.unchanged,
-            refused: plan.refused,
-        })
+        let seen = self.observe(catalog).await?;
+        Ok(Applied::of(catalog::plan(catalog, &seen)))
     }
 
     /// Creates what is missing. If anything is refused, nothing is created.
     pub async fn apply(&self, catalog: &Catalog) -> Result<Applied, Failure> {
-        let mut created = Vec::new();
         for _ in 0..MOST_LOOKS {
-            let CatalogPlan {
-                create,
-                unchanged,
-                refused,
-            } = catalog::plan(catalog, &self.observe(catalog).await?);
-            if create.is_empty() || !refused.is_empty() {
-                let unchanged = unchanged
-                    .into_iter()
-                    .filter(|entry| !created.contains(entry))
-                    .collect();
-                return Ok(Applied {
-                    created,
-                    unchanged,
-                    refused,
-                });
+            let mut plan = catalog::plan(catalog, &self.observe(catalog).await?);
+            if !plan.refused.is_empty() {
+                plan.create.clear();
             }
-            match self.create(&create).await {
-                Ok(()) => {
-                    created.extend(create.iter().map(Item::entry));
-                    let unchanged = unchanged
-                        .into_iter()
-                        .filter(|entry| !created.contains(entry))
-                        .collect();
-                    return Ok(Applied {
-                        created,
-                        unchanged,
-                        refused,
-                    });
-                }
+            match self.create(&plan.create).await {
+                Ok(()) => return Ok(Applied::of(plan)),
                 // Somebody else was faster: what they made is looked at next.
                 Err(failure) if failure.kind == Kind::Conflict => {}
                 Err(failure) => return Err(failure),

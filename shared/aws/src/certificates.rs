@@ -5,8 +5,8 @@ use aws_sdk_iot::types::CertificateStatus;
 use lamplighter_domain::Failure;
 use lamplighter_domain::names::CertificateId;
 
+use crate::describe::found;
 use crate::failure::{self, Cause};
-use crate::things::found;
 
 /// Puts a certificate out of force. Absent is success.
 pub async fn deactivate(iot: &Client, id: &CertificateId) -> Result<(), Failure> {

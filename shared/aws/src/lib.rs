@@ -31,6 +31,10 @@ pub mod custom_resource;
     feature = "sfn"
 ))]
 pub mod delete;
+#[cfg(feature = "iot")]
+mod describe;
+#[cfg(feature = "dynamodb")]
+pub mod due;
 pub mod failure;
 #[cfg(all(feature = "dynamodb", feature = "kms", feature = "s3"))]
 pub mod handout;
@@ -61,6 +65,10 @@ pub mod server_ca;
 pub mod setup;
 #[cfg(feature = "kms")]
 pub mod signing;
+#[cfg(feature = "dynamodb")]
+pub mod sweep_rows;
+#[cfg(all(feature = "dynamodb", feature = "sfn"))]
+pub mod sweeps;
 #[cfg(feature = "dynamodb")]
 pub mod table;
 pub mod telemetry;

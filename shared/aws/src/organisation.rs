@@ -15,8 +15,8 @@ use lamplighter_domain::names::{
 };
 use serde_json::Value;
 
+use crate::describe::{self, found};
 use crate::failure;
-use crate::things::found;
 
 /// AWS IoT, as far as it organises things.
 #[derive(Clone)]
@@ -43,13 +43,7 @@ impl Organisation {
 
     /// A thing type, if there is one of the name.
     pub async fn thing_type(&self, name: &ThingTypeName) -> Result<Option<ThingTypeSeen>, Failure> {
-        let answer = self
-            .iot
-            .describe_thing_type()
-            .thing_type_name(name.as_str())
-            .send()
-            .await;
-        let Some(found) = found("iot:DescribeThingType", answer)? else {
+        let Some(found) = describe::thing_type(&self.iot, name).await? else {
             return Ok(None);
         };
         let properties = found.thing_type_properties;
@@ -87,13 +81,7 @@ impl Organisation {
 
     /// A group and the policies attached to it, not those of groups above it.
     pub async fn group(&self, name: &GroupName) -> Result<Option<GroupFound>, Failure> {
-        let answer = self
-            .iot
-            .describe_thing_group()
-            .thing_group_name(name.as_str())
-            .send()
-            .await;
-        let Some(found) = found("iot:DescribeThingGroup", answer)? else {
+        let Some(found) = describe::group(&self.iot, name).await? else {
             return Ok(None);
         };
         let arn = found.thing_group_arn.unwrap_or_default();
@@ -145,13 +133,7 @@ impl Organisation {
 
     /// The description of a billing group, if there is one of the name.
     pub async fn billing_group(&self, name: &BillingGroupName) -> Result<Option<String>, Failure> {
-        let answer = self
-            .iot
-            .describe_billing_group()
-            .billing_group_name(name.as_str())
-            .send()
-            .await;
-        let found = found("iot:DescribeBillingGroup", answer)?;
+        let found = describe::billing_group(&self.iot, name).await?;
         Ok(found.map(|f| {
             f.billing_group_properties
                 .and_then(|p| p.billing_group_description)

@@ -12,7 +12,7 @@ use lamplighter_domain::Failure;
 use lamplighter_domain::authority::AuthorityId;
 use lamplighter_domain::csr::PublicKeyId;
 use lamplighter_domain::names::{
-    CertificateId, OperationId, ProfileName, ThingName, ThingTypeName,
+    CertificateId, OperationId, ProfileName, SweepId, ThingName, ThingTypeName,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -98,6 +98,21 @@ impl Key {
     /// `TYPE#name / TOPICS`: where devices of a type leave retained messages.
     pub fn topics(name: &ThingTypeName) -> Self {
         Self::new(format!("TYPE#{name}"), "TOPICS")
+    }
+
+    /// `SWEEP#id / SWEEP`.
+    pub fn sweep(id: &SweepId) -> Self {
+        Self::new(format!("SWEEP#{id}"), "SWEEP")
+    }
+
+    /// `SWEEP#id / COUNTS`: how its rotations have ended.
+    pub fn sweep_counts(id: &SweepId) -> Self {
+        Self::new(format!("SWEEP#{id}"), "COUNTS")
+    }
+
+    /// `SWEEP#LATEST / POINTER`: the sweep that is open, or was last.
+    pub fn latest_sweep() -> Self {
+        Self::new("SWEEP#LATEST".to_owned(), "POINTER")
     }
 
     /// The keys as an item.

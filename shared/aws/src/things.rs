@@ -8,6 +8,7 @@ use lamplighter_domain::create::{GroupSeen, Surroundings, ThingSeen, TypeSeen};
 use lamplighter_domain::names::{GroupName, ThingName};
 use lamplighter_domain::request::CreateRequest;
 
+use crate::describe::{self, found};
 use crate::failure::{self, Cause};
 
 /// AWS IoT's registry.
@@ -83,13 +84,8 @@ impl Things {
         let Some(name) = &request.thing_type else {
             return Ok(None);
         };
-        let answer = self
-            .iot
-            .describe_thing_type()
-            .thing_type_name(name.as_str())
-            .send()
-            .await;
-        Ok(found("iot:DescribeThingType", answer)?.map(|t| TypeSeen {
+        let found = describe::thing_type(&self.iot, name).await?;
+        Ok(found.map(|t| TypeSeen {
             deprecated: t.thing_type_metadata.is_some_and(|m| m.deprecated),
         }))
     }
@@ -98,13 +94,7 @@ impl Things {
         let Some(name) = &request.billing_group else {
             return Ok(false);
         };
-        let answer = self
-            .iot
-            .describe_billing_group()
-            .billing_group_name(name.as_str())
-            .send()
-            .await;
-        Ok(found("iot:DescribeBillingGroup", answer)?.is_some())
+        Ok(describe::billing_group(&self.iot, name).await?.is_some())
     }
 
     async fn group(
@@ -120,12 +110,8 @@ impl Things {
             .target(format!("{arn_prefix}{name}"))
             .recursive(true)
             .page_size(1);
-        let group = self
-            .iot
-            .describe_thing_group()
-            .thing_group_name(name.as_str());
-        let (group, policies) = tokio::join!(group.send(), policies.send());
-        let Some(group) = found("iot:DescribeThingGroup", group)? else {
+        let (group, policies) = tokio::join!(describe::group(&self.iot, name), policies.send());
+        let Some(group) = group? else {
             return Ok(None);
         };
         let root = group
@@ -259,26 +245,5 @@ impl Things {
                 _ => Err(failure::of("iot:DeleteThing", &error)),
             },
         }
-    }
-}
-
-/// An answer, or nothing where AWS says that there is nothing.
-pub(crate) fn found<T, E>(
-    api: &str,
-    answer: Result<
-        T,
-        aws_smithy_runtime_api::client::result::SdkError<
-            E,
-            aws_smithy_runtime_api::client::orchestrator::HttpResponse,
-        >,
-    >,
-) -> Result<Option<T>, Failure>
-where
-    E: aws_smithy_types::error::metadata::ProvideErrorMetadata + std::error::Error + 'static,
-{
-    match answer {
-        Ok(answer) => Ok(Some(answer)),
-        Err(error) if failure::cause(&error) == Cause::NotFound => Ok(None),
-        Err(error) => Err(failure::of(api, &error)),
     }
 }

@@ -3,6 +3,7 @@
 //! The due index spreads each day over shards, so that what is due is read by
 //! day and never by a scan, and one day's million rows have no hot partition.
 
+pub mod query;
 pub mod walk;
 
 use aws_lc_rs::digest;
@@ -152,11 +153,11 @@ mod tests {
 
     /// Due between these milliseconds after the issue, whatever the name.
     fn check(issuer: Issuer, lifetime: u64, age: RenewalAge, earliest: u64, latest: u64) {
-        let issued = Moment(1_772_360_101_480);
+        let start = Moment(1_772_360_101_480);
         for number in 0..200 {
             let name = light(number);
-            let due = Due::of(issuer, issued, issued.plus_millis(lifetime), &name, age);
-            let after = issued.until(due.due_at);
+            let due = Due::of(issuer, start, start.plus_millis(lifetime), &name, age);
+            let after = start.until(due.due_at);
             assert!(
                 (earliest..=latest).contains(&after),
                 "{name}: {after} is not in {earliest}..={latest}"
@@ -187,7 +188,7 @@ mod tests {
     fn a_cohort_spreads_evenly_over_time_and_shards() {
         let (issued, year) = (Moment(1_772_360_101_480), 365 * DAY_MILLIS);
         let span = year / JITTER;
-        let (mut slices, mut shards) = (BTreeMap::new(), BTreeMap::new());
+        let (mut slices, mut parts) = (BTreeMap::new(), BTreeMap::new());
         let mut days: BTreeMap<String, BTreeMap<String, u32>> = BTreeMap::new();
         for number in 0..10_000 {
             let due = Due::of(
@@ -200,7 +201,7 @@ mod tests {
             let before = due.due_at.until(issued.plus_millis(year * 2 / 3));
             *slices.entry(before * 20 / (span + 1)).or_insert(0) += 1;
             let (day, shard) = due.due_shard.rsplit_once('#').unwrap();
-            *shards.entry(shard.to_owned()).or_insert(0) += 1;
+            *parts.entry(shard.to_owned()).or_insert(0) += 1;
             *days
                 .entry(day.to_owned())
                 .or_default()
@@ -208,15 +209,12 @@ mod tests {
                 .or_default() += 1;
         }
         // 500 a slice and 625 a shard, within five standard deviations.
-        assert_eq!((slices.len(), shards.len()), (20, 16));
+        assert_eq!((slices.len(), parts.len()), (20, 16));
         assert!(
             slices.values().all(|n| (391..=609).contains(n)),
             "{slices:?}"
         );
-        assert!(
-            shards.values().all(|n| (504..=746).contains(n)),
-            "{shards:?}"
-        );
+        assert!(parts.values().all(|n| (504..=746).contains(n)), "{parts:?}");
         // A whole day has about 550 of them, some in every shard.
         let whole = days
             .values()

@@ -63,6 +63,15 @@ impl Fields {
         number.map(Some).ok_or_else(wrong)
     }
 
+    /// Takes true or false; false when it is absent.
+    pub fn flag(&mut self, name: &str) -> Result<bool, Failure> {
+        match self.take(name) {
+            None => Ok(false),
+            Some(Value::Bool(flag)) => Ok(flag),
+            Some(other) => Err(self.wrong(name, &other, "true or false")),
+        }
+    }
+
     /// Takes a list of texts; empty when it is absent.
     pub fn texts(&mut self, name: &str) -> Result<Vec<String>, Failure> {
         match self.take(name) {

@@ -17,7 +17,7 @@ use crate::names::{AttributeName, AttributeValue, GroupName, ThingName, ThingTyp
 use crate::quote::quoted;
 
 const MOST: usize = 100;
-const USUAL: usize = 25;
+pub(crate) const USUAL: usize = 25;
 /// A page looks at this many devices at most before it ends, however few
 /// passed the filters, so that a rare one does not take a request past its
 /// time.
@@ -248,7 +248,8 @@ impl Page {
     }
 }
 
-fn decoded(text: &str) -> Result<String, Failure> {
+/// One part of a query string, percent-decoded.
+pub(crate) fn decoded(text: &str) -> Result<String, Failure> {
     let spaced = text.replace('+', " ");
     percent_decode_str(&spaced)
         .decode_utf8()
@@ -262,7 +263,8 @@ fn decoded(text: &str) -> Result<String, Failure> {
         })
 }
 
-fn once<T>(name: &str, slot: &mut Option<T>, value: T) -> Result<(), Failure> {
+/// Takes a parameter that may be given once.
+pub(crate) fn once<T>(name: &str, slot: &mut Option<T>, value: T) -> Result<(), Failure> {
     if slot.replace(value).is_some() {
         return Err(Failure::invalid(
             name,
@@ -273,7 +275,8 @@ fn once<T>(name: &str, slot: &mut Option<T>, value: T) -> Result<(), Failure> {
     Ok(())
 }
 
-fn read_limit(text: &str) -> Result<usize, Failure> {
+/// A page's size.
+pub(crate) fn read_limit(text: &str) -> Result<usize, Failure> {
     text.parse()
         .ok()
         .filter(|limit| (1..=MOST).contains(limit))

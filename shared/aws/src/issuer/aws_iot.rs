@@ -16,8 +16,9 @@ use lamplighter_domain::time::Moment;
 use lamplighter_domain::{Failure, Kind};
 
 use super::{Issuer, Minted, describe, discard};
+use crate::describe::found;
 use crate::failure::{self, Cause};
-use crate::things::{Things, found};
+use crate::things::Things;
 
 /// How far AWS's clock may be behind ours when creation dates are compared.
 const CLOCK_SKEW_MILLIS: u64 = 5 * 60 * 1000;

@@ -245,6 +245,17 @@ impl World {
         self.edit_creation("mint", &json!({ "intendedAt": 1, "publicKey": key }));
     }
 
+    /// The killed creation had signed this certificate, and may have registered it.
+    pub(crate) fn signed(&mut self, certificate: &str) {
+        self.mint(certificate);
+        let key = PublicKeyId::of_certificate(&self.pems[certificate]).unwrap();
+        let mint = json!({
+            "intendedAt": 1, "publicKey": key, "certificateId": certificate,
+            "certificatePem": self.pems.remove(certificate),
+        });
+        self.edit_creation("mint", &mint);
+    }
+
     /// What AWS IoT and S3 hold, sorted.
     pub(crate) fn left(&self) -> Left {
         (

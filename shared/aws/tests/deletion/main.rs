@@ -280,6 +280,25 @@ async fn a_key_that_is_on_record_as_another_devices_stays_there() {
 }
 
 #[tokio::test]
+async fn what_an_unfinished_creation_signed_goes_whether_it_was_registered_or_not() {
+    for registered in [true, false] {
+        let mut world = World::full();
+        world.creation_unfinished();
+        let orphan = cloud::certificate_id('d');
+        if registered {
+            world
+                .certificates
+                .insert(orphan.clone(), "ACTIVE".to_owned());
+        }
+        // Its key finds it nowhere: only the record tells of it.
+        world.signed(&orphan);
+        let cloud = Cloud::new(world);
+        assert_eq!(cloud.deletion().step(&step()).await.unwrap(), Answer::Done);
+        assert!(!cloud.world().certificates.contains_key(&orphan));
+    }
+}
+
+#[tokio::test]
 async fn two_invocations_do_not_work_at_once() {
     let mut world = World::full();
     world.edit_operation("leaseUntil", &json!(u64::MAX / 2));

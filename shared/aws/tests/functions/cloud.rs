@@ -31,6 +31,10 @@ pub(crate) struct World {
     pub(crate) bus: VecDeque<(u16, Value)>,
     /// A hand-out that somebody else records just before ours.
     pub(crate) rival: Option<Value>,
+    /// Rows that somebody else writes just before our next transaction.
+    pub(crate) meanwhile: Vec<Value>,
+    /// Why every transaction is cancelled, if it is.
+    pub(crate) cancelled: Option<&'static str>,
     /// After so many writes nothing works any more.
     pub(crate) writes_left: Option<usize>,
     /// Every call: its name and what it sent.
@@ -63,6 +67,12 @@ impl Cloud {
             client: aws_sdk_dynamodb::Client::new(&self.sdk()),
             name: "registry".to_owned(),
         }
+    }
+
+    /// Puts a row into the registry.
+    pub(crate) fn insert(&self, row: &Value) {
+        let item = typed_item(row);
+        self.world().table.insert(key(&item), item);
     }
 
     /// How many calls since the start had this name.
@@ -118,7 +128,7 @@ impl Cloud {
 fn is_write(name: &str) -> bool {
     match name.split_once(' ') {
         Some((method, path)) => method != "GET" && !path.starts_with("/attached-policies/"),
-        None => matches!(name, "PutItem" | "UpdateItem"),
+        None => matches!(name, "PutItem" | "UpdateItem" | "TransactWriteItems"),
     }
 }
 
@@ -135,6 +145,9 @@ impl World {
             }
             "PutItem" => self.put(body),
             "UpdateItem" => self.hand_out(body),
+            "Query" => self.query(body),
+            "TransactGetItems" => self.transact_get(body),
+            "TransactWriteItems" => self.transact_write(body),
             "GetObject" => respond(200, self.object.clone()),
             "GenerateDataKey" | "Decrypt" => ok(&data_key()),
             "PutEvents" => {
@@ -258,7 +271,7 @@ fn data_key() -> Value {
     })
 }
 
-fn key(item: &Value) -> (String, String) {
+pub(crate) fn key(item: &Value) -> (String, String) {
     let part = |name: &str| item[name]["S"].as_str().unwrap().to_owned();
     (part("PK"), part("SK"))
 }
@@ -284,7 +297,7 @@ pub(crate) fn typed_item(value: &Value) -> Value {
         .into()
 }
 
-fn ok(body: &Value) -> Response<SdkBody> {
+pub(crate) fn ok(body: &Value) -> Response<SdkBody> {
     respond(200, body.to_string())
 }
 
@@ -295,7 +308,7 @@ fn error(status: u16, code: &str) -> Response<SdkBody> {
     )
 }
 
-fn respond(status: u16, body: impl Into<SdkBody>) -> Response<SdkBody> {
+pub(crate) fn respond(status: u16, body: impl Into<SdkBody>) -> Response<SdkBody> {
     Response::builder()
         .status(status)
         .body(body.into())

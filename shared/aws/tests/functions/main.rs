@@ -5,12 +5,18 @@
     feature = "eventbridge",
     feature = "iot",
     feature = "kms",
-    feature = "s3"
+    feature = "s3",
+    feature = "sfn"
 ))]
 
 mod account;
 mod announce;
+mod authority;
 mod catalog;
 mod cloud;
 mod handout;
 mod minting;
+mod preregister;
+mod query;
+mod sweeps;
+mod table;

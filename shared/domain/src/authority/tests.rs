@@ -304,6 +304,11 @@ fn the_keys_are_used_in_turn_and_a_repeated_request_makes_nothing() {
     let again = InitRequest::parse(b"").unwrap();
     assert_eq!(again.decide(Some(&standing), &keys(), NOW), Ok(None));
 
+    let stranger = rotation(&AuthorityId("a".repeat(40)));
+    let refused = stranger.decide(Some(&standing), &keys(), NOW).unwrap_err();
+    assert_eq!(refused.kind, Kind::Conflict);
+    assert!(refused.reason.contains(first.authority_id.as_str()));
+
     let to_second = rotation(&first.authority_id);
     let plan = to_second
         .decide(Some(&standing), &keys(), NOW)
@@ -328,15 +333,6 @@ fn the_keys_are_used_in_turn_and_a_repeated_request_makes_nothing() {
         full.reason.contains("as many") && full.remedy.contains("2027"),
         "{full:?}"
     );
-    let stranger = rotation(&AuthorityId("a".repeat(40)));
-    assert_eq!(
-        stranger
-            .decide(Some(&standing), &keys(), NOW)
-            .unwrap_err()
-            .kind,
-        Kind::Conflict
-    );
-
     let listed = json!(standing.list(NOW));
     let statuses = |listed: &Value| -> Vec<Value> {
         let items = listed["items"].as_array().unwrap();

@@ -28,6 +28,17 @@ pub struct Row {
     pub not_after: Moment,
 }
 
+/// One read of the index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Read {
+    /// Where.
+    pub position: Position,
+    /// Only what is due by then.
+    pub until: Moment,
+    /// How many rows at most.
+    pub limit: usize,
+}
+
 /// A row passed by: the place after it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {

@@ -6,7 +6,7 @@
 
 use serde::{Serialize, Serializer};
 
-use crate::due::walk::{Position, Row};
+use crate::due::walk::{Read, Row};
 use crate::names::{CertificateId, OperationId, SweepId, ThingName};
 use crate::operation::OperationStatus;
 use crate::sweep::{Progress, Sweep};
@@ -65,24 +65,18 @@ pub struct Start {
     pub certificate_id: CertificateId,
     /// The sweep that it counts for.
     pub sweep_id: SweepId,
-    /// When to start it; written as RFC 3339.
-    #[serde(serialize_with = "rfc3339")]
-    pub start_at: Moment,
+    /// When to start it.
+    pub start_at: Slot,
 }
 
-fn rfc3339<S: Serializer>(moment: &Moment, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&moment.rfc3339_millis())
-}
+/// A moment that the workflow waits for; written as RFC 3339.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot(pub Moment);
 
-/// One read of the due index.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Read {
-    /// Where.
-    pub position: Position,
-    /// Only what is due by then.
-    pub until: Moment,
-    /// How many rows at most.
-    pub limit: usize,
+impl Serialize for Slot {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0.rfc3339_millis())
+    }
 }
 
 /// A page as it is filled.
@@ -191,7 +185,7 @@ impl<'a> Page<'a> {
             thing_name: row.thing_name,
             certificate_id: row.certificate_id,
             sweep_id: self.sweep.sweep_id.clone(),
-            start_at: slot,
+            start_at: Slot(slot),
         });
     }
 

@@ -219,7 +219,7 @@ fn a_page_starts_what_is_due_in_slots_of_its_budget() {
     let starts: Vec<_> = planned
         .starts
         .iter()
-        .map(|start| (start.thing_name.as_str(), NOW.until(start.start_at)))
+        .map(|start| (start.thing_name.as_str(), NOW.until(start.start_at.0)))
         .collect();
     assert_eq!(
         starts,
@@ -258,21 +258,22 @@ fn the_days_budget_ends_a_sweep_and_the_rest_is_carried_over() {
 #[test]
 fn a_page_keeps_to_a_hundred_seconds_and_catches_up_two() {
     let mut sweep = sweep(3000, 100_000);
-    let first = page(&sweep, NOW, &[Standing::Due; 3000]);
+    let due = vec![Standing::Due; 3000];
+    let first = page(&sweep, NOW, &due);
     assert_eq!(first.starts.len(), 500);
     let end = first.progress.next_slot;
     assert_eq!(NOW.until(end), 100_000);
     sweep.advance(first.progress);
     for (late, caught_up) in [(0, 0), (1500, 1500), (60_000, 2000)] {
         let now = end.plus_millis(late);
-        let next = page(&sweep, now, &[Standing::Due; 3000]);
-        let first = next.starts[0].start_at;
+        let next = page(&sweep, now, &due);
+        let first = next.starts[0].start_at.0;
         assert_eq!(first, now.minus_millis(caught_up), "{late} ms late");
-        let last = next.starts[next.starts.len() - 1].start_at;
+        let last = next.starts[next.starts.len() - 1].start_at.0;
         assert!(last <= now.plus_millis(100_000), "{late} ms late");
     }
     // A page that is planned before the last one's slots are over waits.
-    let early = page(&sweep, NOW.minus_millis(30_000), &[Standing::Due; 3000]);
+    let early = page(&sweep, NOW.minus_millis(30_000), &due);
     assert_eq!(
         (early.starts.len(), early.otherwise),
         (0, Otherwise::Again(130))
@@ -303,7 +304,7 @@ fn a_row_reads_as_it_was_written_and_a_view_tells_what_is_left() {
     let shown = view(&sweep, Counts::default());
     assert_eq!((&shown["due"], &shown["carried"]), (&json!(30), &json!(18)));
     // Twelve today, twelve tomorrow, six more on the day after.
-    assert_eq!(shown["doneBy"], NOW.plus_millis(2 * DAY_MILLIS + 1200).0);
+    assert_eq!(shown["doneAt"], NOW.plus_millis(2 * DAY_MILLIS + 1200).0);
     sweep.advance(planned.progress);
     let row = serde_json::to_value(&sweep).unwrap();
     assert_eq!(serde_json::from_value::<Sweep>(row).unwrap(), sweep);
@@ -314,7 +315,7 @@ fn a_row_reads_as_it_was_written_and_a_view_tells_what_is_left() {
             &shown["started"],
             &shown["inFlight"],
             &shown["carried"],
-            &shown["doneBy"]
+            &shown["doneAt"]
         ],
         [&json!(12), &json!(4), &json!(18), &json!(null)]
     );

@@ -30,7 +30,7 @@ pub struct SweepView<'a> {
     /// When the last of what is due now will have been started, over as many
     /// sweeps as that takes.
     #[serde(skip_serializing_if = "Option::is_none")]
-    done_by: Option<Moment>,
+    done_at: Option<Moment>,
 }
 
 impl<'a> SweepView<'a> {
@@ -64,7 +64,7 @@ impl<'a> SweepView<'a> {
                 sweep.carried
             },
             oldest_due: sweep.oldest_day(),
-            done_by: begins.map(|begins| sweep.budget.done_at(begins, left)),
+            done_at: begins.map(|begins| sweep.budget.done_at(begins, left)),
         }
     }
 }
