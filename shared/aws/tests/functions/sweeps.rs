@@ -116,9 +116,9 @@ fn transact(rows: &mut Rows, body: &Value) -> (u16, Value) {
     };
     let reasons: Vec<_> = puts
         .iter()
-        .map(|item| match holds(&item["Put"]) {
-            true => json!({ "Code": "None" }),
-            false => json!({ "Code": "ConditionalCheckFailed" }),
+        .map(|item| {
+            let kept = holds(&item["Put"]);
+            json!({ "Code": if kept { "None" } else { "ConditionalCheckFailed" } })
         })
         .collect();
     if reasons.iter().any(|reason| reason["Code"] != "None") {

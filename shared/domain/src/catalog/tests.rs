@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::device::Issuer;
 use crate::names::ProfileName;
 
 fn default_group() -> GroupName {
@@ -380,9 +381,10 @@ fn what_is_there_and_differs_is_refused_by_name() {
                 .unwrap();
             profile.claim_certificate_ids.clear();
             profile.thing_type = None;
+            profile.issuer = Some(Issuer::KmsCa);
         },
         "profile",
-        &["thingType", "claimCertificateIds"],
+        &["thingType", "issuer", "claimCertificateIds"],
     );
 }
 
