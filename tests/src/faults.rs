@@ -42,9 +42,14 @@ pub async fn points(cloud: &Cloud, trace: &str) -> Vec<Point> {
         .collect()
 }
 
+/// Strikes one call of a trace. The answer is the fault's number.
+pub async fn strike(cloud: &Cloud, trace: &str, point: &Point, mode: &str) -> u64 {
+    strike_from(cloud, trace, point, mode, 1).await
+}
+
 /// Strikes one call of a trace, and as many of the same operation that follow
-/// it as make `times` in all. The answer is the fault's number.
-pub async fn strike(cloud: &Cloud, trace: &str, point: &Point, mode: &str, times: u64) -> u64 {
+/// it as make `times` in all.
+pub async fn strike_from(cloud: &Cloud, trace: &str, point: &Point, mode: &str, times: u64) -> u64 {
     let fault = json!({
         "trace": trace, "operation": point.operation, "nth": point.nth, "mode": mode,
         "times": times,

@@ -74,7 +74,7 @@ async fn case(
         point.operation, point.nth, device.thing
     );
     let trace = trace();
-    let fault = faults::strike(cloud, &trace, point, mode, 1).await;
+    let fault = faults::strike(cloud, &trace, point, mode).await;
     let first = cloud.api(&device.ask().trace(&trace)).await;
     if faults::fired(cloud, fault).await != 1 {
         return Some(format!("{here}: the point was not passed"));

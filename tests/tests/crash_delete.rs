@@ -93,7 +93,7 @@ async fn case(
         point.operation, point.nth
     );
     let trace = trace();
-    let fault = faults::strike(cloud, &trace, point, mode, 1).await;
+    let fault = faults::strike(cloud, &trace, point, mode).await;
     let outcome = delete(cloud, part, &thing, &trace).await;
     if faults::fired(cloud, fault).await != 1 {
         return Some(format!("{here}: the point was not passed"));

@@ -15,7 +15,7 @@ async fn dies_after(cloud: &Cloud, body: &Value, operation: &str) {
         operation: operation.to_owned(),
         nth: 1,
     };
-    let fault = strike(cloud, &trace, &point, "kill-after", 1).await;
+    let fault = strike(cloud, &trace, &point, "kill-after").await;
     cloud.api(&Ask::create(body).trace(&trace)).await;
     assert_eq!(fired(cloud, fault).await, 1, "{operation} was not reached");
 }

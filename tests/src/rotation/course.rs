@@ -120,7 +120,7 @@ impl Course {
             let trace = trace();
             if let Some(point) = point {
                 let here = format!("{event:?}, {} #{}", point.operation, point.nth);
-                let fault = faults::strike(cloud, &trace, point, mode.name, mode.times).await;
+                let fault = faults::strike_from(cloud, &trace, point, mode.name, mode.times).await;
                 let reply = invoke(cloud, &payload, Some(&trace)).await;
                 if faults::fired(cloud, fault).await == 0 {
                     return Err(format!("{here}: the point was not passed"));
