@@ -86,7 +86,8 @@ impl Course {
             assert!(reply.status == 200 && !failed, "{event:?}: {}", reply.text);
             let made = faults::points(cloud, &trace).await;
             assert!(!made.is_empty(), "event {index} makes no call");
-            calls += made.len();
+            light.unhurried(cloud).await;
+            calls += counted(&made);
             struck.push(if index < self.from { Vec::new() } else { made });
         }
         assert_eq!(light.phase(cloud).await, self.phase);
@@ -135,14 +136,24 @@ impl Course {
                 light.pass(cloud, Some("leaseUntil")).await;
             }
             delivered(cloud, &payload, Some(&trace)).await;
+            light.unhurried(cloud).await;
             in_force(cloud, light).await?;
-            calls += faults::points(cloud, &trace).await.len();
+            calls += counted(&faults::points(cloud, &trace).await);
         }
         match light.phase(cloud).await {
             phase if phase == self.phase => Ok(calls),
             phase => Err(format!("it ends {phase}")),
         }
     }
+}
+
+/// How many calls the rotation itself made. The search for a certificate whose
+/// minting got no answer looks at every certificate of the account that is as
+/// young, and here other tests make those.
+fn counted(made: &[Point]) -> usize {
+    made.iter()
+        .filter(|call| call.operation != "iot:DescribeCertificate")
+        .count()
 }
 
 /// Whether Lambda had to end the invocation.
