@@ -12,15 +12,14 @@ use lamplighter_tests::rotation::Light;
 use lamplighter_tests::rotation::course::{Course, Mode, RENEWED, ROLLED_BACK, Recorded, Round};
 
 /// Most of a case is waiting for answers that do not come.
-const AT_ONCE: usize = 112;
+const AT_ONCE: usize = 48;
 
 /// One bad answer, which the SDK repeats, and bad answers until it gives up.
 /// Those that take longest begin.
-const MODES: [Mode; 7] = [
+const MODES: [Mode; 6] = [
     trouble("never", 3),
     trouble("late", 1),
     trouble("error", 3),
-    trouble("throttle", 3),
     trouble("throttle", 1),
     trouble("error", 1),
     trouble("reset", 1),
@@ -56,7 +55,8 @@ async fn case(cloud: &Cloud, course: &Course, round: &Round, mode: Mode) -> Outc
     Outcome { mode, came_to }
 }
 
-async fn matrix(cloud: &Cloud, course: &Course) {
+/// What is wrong.
+async fn matrix(cloud: &Cloud, course: &Course) -> Vec<String> {
     let Recorded {
         light,
         calls: usual,
@@ -91,14 +91,19 @@ async fn matrix(cloud: &Cloud, course: &Course) {
         #[expect(clippy::cast_precision_loss, reason = "some thousands")]
         let amplified = made as f64 / undisturbed as f64;
         if amplified > MOST_AMPLIFIED {
-            wrong.push(format!("{mode:?}: {amplified:.2} calls for each"));
+            wrong.push(format!(
+                "{}: {mode:?}: {amplified:.2} calls for each",
+                course.name
+            ));
         }
     }
-    assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
+    wrong
 }
 
 #[tokio::test]
 async fn a_rotation_survives_every_trouble() {
     let cloud = &Cloud::open();
-    tokio::join!(matrix(cloud, &RENEWED), matrix(cloud, &ROLLED_BACK));
+    let (mut wrong, more) = tokio::join!(matrix(cloud, &RENEWED), matrix(cloud, &ROLLED_BACK));
+    wrong.extend(more);
+    assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
 }

@@ -1,5 +1,7 @@
 //! A rotation from its first event to its end, undisturbed or struck.
 
+use serde_json::{Value, json};
+
 use crate::cloud::{Cloud, Reply};
 use crate::device::trace;
 use crate::faults::{self, Point};
@@ -117,25 +119,27 @@ impl Course {
         let mut calls = 0;
         for ((event, moment), point) in self.events.iter().zip(&round.0) {
             light.pass(cloud, *moment).await;
+            // All invocations are over, whether or not each could say so.
+            light.pass(cloud, Some("leaseUntil")).await;
             let payload = light.event(cloud, *event).await;
             let trace = trace();
-            if let Some(point) = point {
-                let here = format!("{event:?}, {} #{}", point.operation, point.nth);
-                let fault = faults::strike_from(cloud, &trace, point, mode.name, mode.times).await;
-                let reply = invoke(cloud, &payload, Some(&trace)).await;
-                if faults::fired(cloud, fault).await == 0 {
-                    return Err(format!("{here}: the point was not passed"));
+            let reply = match point {
+                Some(point) => {
+                    self.strike(cloud, light, &payload, &trace, point, mode)
+                        .await?
                 }
-                if out_of_time(&reply) {
-                    return Err(format!("{here}: {}", reply.text));
-                }
-                in_force(cloud, light)
-                    .await
-                    .map_err(|wrong| format!("{here}: {wrong}"))?;
+                None => invoke(cloud, &payload, Some(&trace)).await,
+            };
+            let mut answer = reply.json();
+            if reply.status != 200 || answer["errorType"].is_string() {
                 // Whoever held the lease is dead, if it was killed, or gave it back.
                 light.pass(cloud, Some("leaseUntil")).await;
+                answer = delivered(cloud, &payload, Some(&trace)).await;
             }
-            delivered(cloud, &payload, Some(&trace)).await;
+            // It had no time left for all of its work.
+            while answer == json!({"status": "SLEEP", "seconds": 1}) {
+                answer = delivered(cloud, &payload, Some(&trace)).await;
+            }
             light.unhurried(cloud).await;
             in_force(cloud, light).await?;
             calls += counted(&faults::points(cloud, &trace).await);
@@ -144,6 +148,28 @@ impl Course {
             phase if phase == self.phase => Ok(calls),
             phase => Err(format!("it ends {phase}")),
         }
+    }
+
+    async fn strike(
+        &self,
+        cloud: &Cloud,
+        light: &Light,
+        payload: &Value,
+        trace: &str,
+        point: &Point,
+        mode: Mode,
+    ) -> Result<Reply, String> {
+        let wrong = |what: &str| format!("{}, {} #{}: {what}", payload, point.operation, point.nth);
+        let fault = faults::strike_from(cloud, trace, point, mode.name, mode.times).await;
+        let reply = invoke(cloud, payload, Some(trace)).await;
+        if faults::fired(cloud, fault).await == 0 {
+            return Err(wrong(&format!("not passed: {}", reply.text)));
+        }
+        if out_of_time(&reply) {
+            return Err(wrong(&reply.text));
+        }
+        in_force(cloud, light).await.map_err(|what| wrong(&what))?;
+        Ok(reply)
     }
 }
 
