@@ -3,7 +3,7 @@
 - `GET /_lamplighter/calls?trace=&function=&operation=`: the recorded calls
 - `DELETE /_lamplighter/calls`
 - `POST /_lamplighter/faults` `{mode, trace, at}`, or `{mode, trace?, function?, operation?, thing?, nth?, times?}`
-- `GET /_lamplighter/faults`: each with how often it fired
+- `GET /_lamplighter/faults?id=`: each with how often it fired
 - `DELETE /_lamplighter/faults`
 - `GET /_lamplighter/grants`: what roles' policies were needed for since the start
 - `GET /_lamplighter/environments`: the processes of the functions
@@ -74,7 +74,8 @@ class Control:
                 self._log.clear()
                 return 200, {}
             case "GET", "faults":
-                return 200, self._rules.listed()
+                asked = dict(parse_qsl(scope["query_string"].decode()))
+                return 200, [each for each in self._rules.listed() if asked.get("id") in (None, str(each["id"]))]
             case "POST", "faults":
                 try:
                     return 200, {"id": self._rules.add(json.loads(body)).id}

@@ -45,6 +45,7 @@ class Connection:
         self._answered = threading.Event()
         self._received: queue.Queue[tuple[str, bytes]] = queue.Queue()
         self._granted: queue.Queue[bool] = queue.Queue()
+        self._published: queue.Queue[bool] = queue.Queue()
         self._client = mqtt.Client(
             CallbackAPIVersion.VERSION2, client_id, protocol=MQTTProtocolVersion.MQTTv5, reconnect_on_failure=False,
         )
@@ -55,6 +56,7 @@ class Connection:
         self._client.on_disconnect = self._on_disconnect
         self._client.on_message = lambda _c, _u, message: self._received.put((message.topic, bytes(message.payload)))
         self._client.on_subscribe = lambda _c, _u, _m, codes, _p: self._granted.put(codes[0].value < 0x80)
+        self._client.on_publish = lambda _c, _u, _m, code, _p: self._published.put(code.value < 0x80)
         try:
             self._client.connect(broker.host, broker.port, keepalive=30)
         except OSError as error:
@@ -83,19 +85,28 @@ class Connection:
 
     def ask(self, topic: str, payload: bytes, answers: list[str]) -> tuple[str, bytes] | None:
         """Publish, and wait for a message on one of the topics where the answer may come."""
-        try:
-            for each in answers:
-                self._client.subscribe(each, qos=1)
-                if not self._granted.get(timeout=PATIENCE_SECONDS):
-                    return None
-            self._client.publish(topic, payload, qos=1)
-            return self._received.get(timeout=PATIENCE_SECONDS)
-        except queue.Empty:
+        if not all(self.subscribe(each) for each in answers):
             return None
+        self.publish(topic, payload)
+        return self.hear()
+
+    def subscribe(self, topic_filter: str) -> bool:
+        """Whether the broker granted it."""
+        self._client.subscribe(topic_filter, qos=1)
+        return _next(self._granted, PATIENCE_SECONDS) is True
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> bool:
+        """Whether the broker took it."""
+        self._client.publish(topic, payload, qos=1, retain=retain)
+        return _next(self._published, PATIENCE_SECONDS) is True
+
+    def hear(self, seconds: float = PATIENCE_SECONDS) -> tuple[str, bytes] | None:
+        """The next message, if one comes."""
+        return _next(self._received, seconds)
 
     def retain(self, topic: str, payload: bytes) -> None:
         """Leave a retained message."""
-        self._client.publish(topic, payload, qos=1, retain=True).wait_for_publish(PATIENCE_SECONDS)
+        self.publish(topic, payload, retain=True)
 
     def _on_connect(self, _client: object, _data: object, _flags: object, code: Any, _properties: object) -> None:
         if code.is_failure:
@@ -106,6 +117,16 @@ class Connection:
         if not self._answered.is_set():
             self.refusal = f"disconnected: {code}"
             self._answered.set()
+        # What is waited for does not come any more.
+        self._granted.put(False)
+        self._published.put(False)
+
+
+def _next(answers: queue.Queue[Any], seconds: float) -> Any:
+    try:
+        return answers.get(timeout=seconds)
+    except queue.Empty:
+        return None
 
 
 def new_key() -> ec.EllipticCurvePrivateKey:

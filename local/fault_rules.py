@@ -7,7 +7,9 @@ from typing import Any, Literal, get_args
 
 from local.call_log import Call
 
-Mode = Literal["kill-before", "kill-after", "drop-reply", "throttle", "error", "swallow"]
+Mode = Literal[
+    "kill-before", "kill-after", "drop-reply", "throttle", "error", "reset", "late", "never", "swallow",
+]
 
 
 class BadFault(ValueError):

@@ -2,7 +2,8 @@
 
 It records the calls that functions make, and strikes those that a test named
 over the control endpoint: the function's process is stopped before or after
-the call, the reply is lost, or the service throttles, fails or pretends.
+the call, the reply is lost or never comes, or the service throttles, fails or
+pretends.
 Nothing is struck unless a test asked for it.
 """
 
@@ -91,12 +92,25 @@ class FaultLayer:
             case "drop-reply":
                 await self._inner(scope, receive, _watch(_discard, call))
                 connections.reset(scope["client"])
+            case "reset":
+                connections.reset(scope["client"])
+            case "late":
+                await self._inner(scope, receive, _watch(_discard, call))
+                await _given_up(receive)
+            case "never":
+                await _given_up(receive)
             case "throttle":
                 await _reply(_watch(send, call), fault_replies.throttled(service))
             case "error":
                 await _reply(_watch(send, call), fault_replies.failed(service))
             case "swallow":
                 await _reply(_watch(send, call), fault_replies.pretended(service))
+
+
+async def _given_up(receive: Receive) -> None:
+    """Leave the client without an answer until it goes."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _kill(worker: Any) -> None:

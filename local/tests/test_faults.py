@@ -79,6 +79,26 @@ def test_a_dropped_reply_is_an_effect_without_an_answer(stack: Stack, trace: str
     assert is_there(stack, "dropped")
 
 
+@pytest.mark.parametrize(("mode", "errors", "done"), [
+    ("reset", ("ConnectionClosedError", "EndpointConnectionError"), False),
+    ("late", ("ReadTimeoutError",), True),
+    ("never", ("ReadTimeoutError",), False),
+])
+def test_no_answer_with_and_without_an_effect(
+    stack: Stack, trace: str, mode: str, errors: tuple[str, ...], done: bool,
+) -> None:
+    stack.control("POST", "faults", {"trace": trace, "at": 1, "mode": mode})
+    [result] = stack.calls("Probe", put(stack, mode, PATIENCE=1), trace=trace)
+    assert result["error"] in errors
+    assert is_there(stack, mode) is done
+
+
+def test_one_fault_of_many_is_told_by_its_number(stack: Stack, trace: str) -> None:
+    _, second = (
+        stack.control("POST", "faults", {"trace": trace, "at": at, "mode": "throttle"})["id"] for at in (1, 2))
+    assert [fault["at"] for fault in stack.control("GET", f"faults?id={second}")] == [2]
+
+
 def test_the_sdk_repeats_a_call_whose_reply_was_dropped(stack: Stack, trace: str) -> None:
     stack.control("POST", "faults", {"trace": trace, "at": 1, "mode": "drop-reply"})
     [result] = stack.calls("Probe", put(stack, "repeated", RETRY=True), trace=trace)

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cloud::{Ask, Cloud, Reply};
+use crate::inventory::row;
 
 /// How long a caller goes on. A lease outlives its invocation by seconds at most.
 pub const PATIENCE: Duration = Duration::from_mins(2);
@@ -41,4 +42,23 @@ pub async fn deliver(cloud: &Cloud, ask: &Ask) -> Reply {
 /// Creates a device that is not there yet.
 pub async fn created(cloud: &Cloud, body: &Value) -> Value {
     deliver(cloud, &Ask::create(body)).await.expect(201)
+}
+
+/// Lets the lease of whoever worked on a device have passed, as time would: it
+/// was killed, or has given its lease back.
+pub async fn lease_over(cloud: &Cloud, thing: &str) {
+    let record = row(cloud, &format!("DEVICE#{thing}"), "RECORD").await;
+    let Some(operation) = record["operationId"]["S"].as_str() else {
+        return;
+    };
+    let update = json!({
+        "TableName": cloud.stack("TableName"),
+        "Key": {"PK": {"S": format!("OP#{operation}")}, "SK": {"S": "OPERATION"}},
+        "UpdateExpression": "SET leaseUntil = :past",
+        "ConditionExpression": "attribute_exists(PK)",
+        "ExpressionAttributeValues": {":past": {"N": "1"}},
+    });
+    cloud
+        .aws_json("dynamodb", "DynamoDB_20120810.UpdateItem", &update)
+        .await;
 }

@@ -44,8 +44,16 @@ pub async fn points(cloud: &Cloud, trace: &str) -> Vec<Point> {
 
 /// Strikes one call of a trace. The answer is the fault's number.
 pub async fn strike(cloud: &Cloud, trace: &str, point: &Point, mode: &str) -> u64 {
-    let fault =
-        json!({"trace": trace, "operation": point.operation, "nth": point.nth, "mode": mode});
+    strike_from(cloud, trace, point, mode, 1).await
+}
+
+/// Strikes one call of a trace, and as many of the same operation that follow
+/// it as make `times` in all.
+pub async fn strike_from(cloud: &Cloud, trace: &str, point: &Point, mode: &str, times: u64) -> u64 {
+    let fault = json!({
+        "trace": trace, "operation": point.operation, "nth": point.nth, "mode": mode,
+        "times": times,
+    });
     set(cloud, &fault).await
 }
 
@@ -57,15 +65,8 @@ pub async fn set(cloud: &Cloud, fault: &Value) -> u64 {
 
 /// How often a fault has fired.
 pub async fn fired(cloud: &Cloud, fault: u64) -> u64 {
-    let faults = control(cloud, "GET", "faults", &Value::Null).await;
-    let found = faults
-        .as_array()
-        .expect("a list")
-        .iter()
-        .find(|each| each["id"] == fault);
-    found.expect("the fault")["fired"]
-        .as_u64()
-        .expect("a count")
+    let found = control(cloud, "GET", &format!("faults?id={fault}"), &Value::Null).await;
+    found[0]["fired"].as_u64().expect("a count")
 }
 
 async fn control(cloud: &Cloud, method: &'static str, path: &str, body: &Value) -> Value {

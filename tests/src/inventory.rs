@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use futures_util::StreamExt as _;
 use serde_json::{Map, Value, json};
 
 use crate::cloud::{Ask, Cloud, Reply};
@@ -178,52 +179,84 @@ pub async fn principals(cloud: &Cloud, thing: &str) -> Vec<String> {
         .collect()
 }
 
+/// The registry at one moment: reading it once serves many devices.
+#[derive(Debug)]
+pub struct Registry(Vec<Value>);
+
+impl Registry {
+    /// Reads it all.
+    pub async fn read(cloud: &Cloud) -> Self {
+        Self(rows(cloud).await)
+    }
+
+    fn rows_of<'a>(&'a self, thing: &'a str) -> impl Iterator<Item = &'a Value> {
+        let key = format!("DEVICE#{thing}");
+        self.0
+            .iter()
+            .filter(move |row| row["thingName"]["S"] == thing || row["PK"]["S"] == *key)
+    }
+
+    /// The rows of a device's own, by name, how many keys are its own, and its
+    /// operations.
+    fn of(&self, thing: &str, attached: &[String]) -> (Map<String, Value>, usize, Vec<String>) {
+        let mut registry = Map::new();
+        let mut keys = 0;
+        let mut operations = Vec::new();
+        for row in self.rows_of(thing) {
+            if text(&row["PK"]["S"]).starts_with("OP#") {
+                let (kind, status) = (text(&row["kind"]["S"]), text(&row["status"]["S"]));
+                operations.push(format!("{kind} {status}"));
+                continue;
+            }
+            if text(&row["PK"]["S"]).starts_with("KEY#") {
+                keys += 1;
+                continue;
+            }
+            let sk = text(&row["SK"]["S"]);
+            // That the registry and AWS name the same certificate is part of the state.
+            let sk = match sk.strip_prefix("CERT#") {
+                Some(id) if attached.iter().any(|arn| arn.ends_with(id)) => "CERT#attached",
+                Some(_) => "CERT#other",
+                None => sk,
+            };
+            registry.insert(sk.to_owned(), row["status"]["S"].clone());
+        }
+        operations.sort();
+        (registry, keys, operations)
+    }
+}
+
 /// Everything that stands under one device's name, without what differs from
 /// one run to the next: two runs that came to the same end are equal.
 pub async fn state_of(cloud: &Cloud, thing: &str) -> Value {
-    let described = describe(cloud, &format!("/things/{thing}")).await.json();
-    let groups = describe(cloud, &format!("/things/{thing}/thing-groups"))
-        .await
-        .json();
+    state_in(cloud, &Registry::read(cloud).await, thing).await
+}
+
+/// The same, of a registry that was read before.
+pub async fn state_in(cloud: &Cloud, registry: &Registry, thing: &str) -> Value {
+    let (described, groups) = (
+        format!("/things/{thing}"),
+        format!("/things/{thing}/thing-groups"),
+    );
+    let prefix = format!("keys/{thing}/");
+    let (described, groups, attached, versions) = tokio::join!(
+        describe(cloud, &described),
+        describe(cloud, &groups),
+        principals(cloud, thing),
+        versions(cloud, &prefix),
+    );
+    let (described, groups) = (described.json(), groups.json());
     let groups = groups["thingGroups"]
         .as_array()
         .cloned()
         .unwrap_or_default();
-    let attached = principals(cloud, thing).await;
     let mut certificates = Vec::new();
     for arn in &attached {
         let id = arn.rsplit('/').next().expect("an id");
         let certificate = describe(cloud, &format!("/certificates/{id}")).await.json();
         certificates.push(certificate["certificateDescription"]["status"].clone());
     }
-    let mut registry = Map::new();
-    let mut operations = Vec::new();
-    let mut keys = 0;
-    for row in rows(cloud).await.into_iter().filter(|row| {
-        row["thingName"]["S"] == thing || row["PK"]["S"] == *format!("DEVICE#{thing}")
-    }) {
-        if text(&row["PK"]["S"]).starts_with("OP#") {
-            operations.push(format!(
-                "{} {}",
-                text(&row["kind"]["S"]),
-                text(&row["status"]["S"])
-            ));
-            continue;
-        }
-        if text(&row["PK"]["S"]).starts_with("KEY#") {
-            keys += 1;
-            continue;
-        }
-        let sk = text(&row["SK"]["S"]);
-        // That the registry and AWS name the same certificate is part of the state.
-        let sk = match sk.strip_prefix("CERT#") {
-            Some(id) if attached.iter().any(|arn| arn.ends_with(id)) => "CERT#attached",
-            Some(_) => "CERT#other",
-            None => sk,
-        };
-        registry.insert(sk.to_owned(), row["status"]["S"].clone());
-    }
-    operations.sort();
+    let (registry, keys, operations) = registry.of(thing, &attached);
     json!({
         "thing": {
             "type": described["thingTypeName"], "attributes": described["attributes"],
@@ -231,9 +264,38 @@ pub async fn state_of(cloud: &Cloud, thing: &str) -> Value {
         },
         "groups": groups.iter().map(|group| group["groupName"].clone()).collect::<Vec<_>>(),
         "certificates": certificates,
-        "keyVersions": versions(cloud, &format!("keys/{thing}/")).await.len(),
+        "keyVersions": versions.len(),
         "registry": registry,
         "keys": keys,
         "operations": operations,
     })
+}
+
+/// A case that came to its end: which one, and of which device.
+#[derive(Debug)]
+pub struct Ended {
+    /// What is said of it should its end be another.
+    pub case: String,
+    /// The device.
+    pub thing: String,
+}
+
+/// What is wrong with the ends of cases: none differs from the undisturbed one.
+/// They are looked at together, so that the registry is read once.
+pub async fn differing(
+    cloud: &Cloud,
+    ended: impl IntoIterator<Item = Ended>,
+    undisturbed: &Value,
+) -> Vec<String> {
+    let registry = &Registry::read(cloud).await;
+    let compared = ended.into_iter().map(async |Ended { case, thing }| {
+        let state = state_in(cloud, registry, &thing).await;
+        (state != *undisturbed)
+            .then(|| format!("{case}: the end is {state}, undisturbed it is {undisturbed}"))
+    });
+    futures_util::stream::iter(compared)
+        .buffer_unordered(8)
+        .filter_map(std::future::ready)
+        .collect()
+        .await
 }

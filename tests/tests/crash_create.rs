@@ -6,11 +6,11 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use lamplighter_tests::authority::{openssl_accepts, ready};
 use lamplighter_tests::cloud::{Ask, Cloud, Reply};
-use lamplighter_tests::delivery::{deliver, invites_repetition};
+use lamplighter_tests::delivery::{deliver, invites_repetition, lease_over};
 use lamplighter_tests::device::{Key, public_key_of_certificate, trace, unique};
 use lamplighter_tests::faults::{self, CRASHES, Point};
-use lamplighter_tests::inventory::{Inventory, principals, state_of};
-use serde_json::{Value, json};
+use lamplighter_tests::inventory::{Ended, Inventory, differing, principals, state_of};
+use serde_json::json;
 
 const AT_ONCE: usize = 8;
 
@@ -61,15 +61,9 @@ impl Device {
 }
 
 /// Strikes one call of one creation; tells what is not as it must be.
-async fn case(
-    cloud: &Cloud,
-    kind: Kind,
-    point: &Point,
-    mode: &str,
-    undisturbed: &Value,
-) -> Option<String> {
+async fn case(cloud: &Cloud, kind: Kind, point: &Point, mode: &str) -> Result<Ended, String> {
     let device = Device::new(kind);
-    let here = format!(
+    let case = format!(
         "{kind:?}: {mode} {} #{} of {}",
         point.operation, point.nth, device.thing
     );
@@ -77,25 +71,27 @@ async fn case(
     let fault = faults::strike(cloud, &trace, point, mode).await;
     let first = cloud.api(&device.ask().trace(&trace)).await;
     if faults::fired(cloud, fault).await != 1 {
-        return Some(format!("{here}: the point was not passed"));
+        return Err(format!("{case}: the point was not passed"));
     }
     if !matches!(first.status, 200 | 201) && !invites_repetition(&first) {
-        return Some(format!(
-            "{here}: the caller is told {} {}",
+        return Err(format!(
+            "{case}: the caller is told {} {}",
             first.status, first.text
         ));
     }
+    lease_over(cloud, &device.thing).await;
     let again = deliver(cloud, &device.ask()).await;
     if !matches!(again.status, 200 | 201) {
-        return Some(format!(
-            "{here}: delivered again, it is {} {}",
+        return Err(format!(
+            "{case}: delivered again, it is {} {}",
             again.status, again.text
         ));
     }
     device.check(&again);
-    let state = state_of(cloud, &device.thing).await;
-    (state != *undisturbed)
-        .then(|| format!("{here}: the end is {state}, undisturbed it is {undisturbed}"))
+    Ok(Ended {
+        case,
+        thing: device.thing,
+    })
 }
 
 async fn matrix(cloud: &Cloud, kind: Kind) {
@@ -110,19 +106,22 @@ async fn matrix(cloud: &Cloud, kind: Kind) {
         points.len() >= 8,
         "too few calls for a creation: {points:?}"
     );
-    let undisturbed = &state_of(cloud, &device.thing).await;
+    let undisturbed = state_of(cloud, &device.thing).await;
 
     let before = Inventory::take(cloud).await;
     let cases = CRASHES
         .iter()
         .flat_map(|mode| points.iter().map(move |point| (*mode, point)));
-    let outcomes: Vec<Option<String>> = stream::iter(cases)
-        .map(|(mode, point)| case(cloud, kind, point, mode, undisturbed))
+    let outcomes: Vec<_> = stream::iter(cases)
+        .map(|(mode, point)| case(cloud, kind, point, mode))
         .buffer_unordered(AT_ONCE)
         .collect()
         .await;
     assert_eq!(outcomes.len(), points.len() * CRASHES.len());
-    let mut wrong: Vec<_> = outcomes.into_iter().flatten().collect();
+    let (ended, wrong): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
+    let mut wrong: Vec<_> = wrong.into_iter().filter_map(Result::err).collect();
+    let ended = ended.into_iter().filter_map(Result::ok);
+    wrong.extend(differing(cloud, ended, &undisturbed).await);
     wrong.extend(unexplained(cloud, &before).await);
     assert!(
         wrong.is_empty(),

@@ -6,14 +6,14 @@
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use lamplighter_tests::cloud::{Ask, Cloud};
-use lamplighter_tests::delivery::{created, deliver, invites_repetition};
+use lamplighter_tests::delivery::{created, deliver, invites_repetition, lease_over};
 use lamplighter_tests::device::{trace, unique};
 use lamplighter_tests::faults::{self, CRASHES, Point};
-use lamplighter_tests::inventory::{describe, state_of};
+use lamplighter_tests::inventory::{Ended, describe, differing, state_of};
 use lamplighter_tests::removal::{claimed_only, ended, step, stepped_to_the_end};
-use serde_json::{Value, json};
+use serde_json::json;
 
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 16;
 
 /// Which of the two deliveries is disturbed.
 #[derive(Clone, Copy, Debug)]
@@ -65,82 +65,77 @@ async fn delete(cloud: &Cloud, part: Part, thing: &str, trace: &str) -> Result<(
         Part::Workflow => {
             let id = claimed_only(cloud, thing).await;
             step(cloud, thing, &id, Some(trace)).await;
+            lease_over(cloud, thing).await;
             stepped_to_the_end(cloud, thing, &id).await;
             Ok(())
         }
     }
 }
 
-async fn end(cloud: &Cloud, thing: &str, certificate: &str) -> Value {
-    let mut state = state_of(cloud, thing).await;
-    let gone = |reply: lamplighter_tests::cloud::Reply| reply.status == 404;
-    state["thingGone"] = gone(describe(cloud, &format!("/things/{thing}")).await).into();
-    state["certificateGone"] =
-        gone(describe(cloud, &format!("/certificates/{certificate}")).await).into();
-    state
+/// That thing and certificate are gone.
+async fn gone(cloud: &Cloud, thing: &str, certificate: &str) -> Result<(), String> {
+    for path in [
+        format!("/things/{thing}"),
+        format!("/certificates/{certificate}"),
+    ] {
+        if describe(cloud, &path).await.status != 404 {
+            return Err(format!("{path} is still there"));
+        }
+    }
+    Ok(())
 }
 
-async fn case(
-    cloud: &Cloud,
-    part: Part,
-    point: &Point,
-    mode: &str,
-    undisturbed: &Value,
-) -> Option<String> {
+async fn case(cloud: &Cloud, part: Part, point: &Point, mode: &str) -> Result<Ended, String> {
     let (thing, certificate) = device(cloud).await;
-    let here = format!(
+    let case = format!(
         "{part:?}: {mode} {} #{} of {thing}",
         point.operation, point.nth
     );
     let trace = trace();
     let fault = faults::strike(cloud, &trace, point, mode).await;
-    let outcome = delete(cloud, part, &thing, &trace).await;
+    let mut outcome = delete(cloud, part, &thing, &trace).await;
     if faults::fired(cloud, fault).await != 1 {
-        return Some(format!("{here}: the point was not passed"));
+        outcome = Err("the point was not passed".to_owned());
     }
-    if let Err(wrong) = outcome {
-        return Some(format!("{here}: {wrong}"));
+    if outcome.is_ok() {
+        outcome = gone(cloud, &thing, &certificate).await;
     }
-    let state = end(cloud, &thing, &certificate).await;
-    (state != *undisturbed)
-        .then(|| format!("{here}: the end is {state}, undisturbed it is {undisturbed}"))
+    match outcome {
+        Ok(()) => Ok(Ended { case, thing }),
+        Err(wrong) => Err(format!("{case}: {wrong}")),
+    }
 }
 
 async fn matrix(part: Part) {
-    let cloud = Cloud::open();
-    let (thing, certificate) = device(&cloud).await;
+    let cloud = &Cloud::open();
+    let (thing, certificate) = device(cloud).await;
     let recorded = trace();
-    delete(&cloud, part, &thing, &recorded)
+    delete(cloud, part, &thing, &recorded)
         .await
         .expect("an undisturbed run");
-    let points = faults::points(&cloud, &recorded).await;
+    let points = faults::points(cloud, &recorded).await;
     assert!(
         points.len() >= 3,
         "too few calls for a deletion: {points:?}"
     );
-    let undisturbed = end(&cloud, &thing, &certificate).await;
-    assert_eq!(undisturbed["thingGone"], true);
-    assert_eq!(undisturbed["certificateGone"], true);
+    gone(cloud, &thing, &certificate).await.expect("a deletion");
+    let undisturbed = state_of(cloud, &thing).await;
     assert_eq!(undisturbed["keyVersions"], 0);
 
-    let (cloud, undisturbed) = (&cloud, &undisturbed);
     let cases = CRASHES
         .iter()
         .flat_map(|mode| points.iter().map(move |point| (*mode, point)));
-    let outcomes: Vec<Option<String>> = stream::iter(cases)
-        .map(|(mode, point)| case(cloud, part, point, mode, undisturbed))
+    let outcomes: Vec<_> = stream::iter(cases)
+        .map(|(mode, point)| case(cloud, part, point, mode))
         .buffer_unordered(AT_ONCE)
         .collect()
         .await;
     assert_eq!(outcomes.len(), points.len() * CRASHES.len());
-    let wrong: Vec<_> = outcomes.iter().flatten().map(String::as_str).collect();
-    assert!(
-        wrong.is_empty(),
-        "{} of {}:\n{}",
-        wrong.len(),
-        outcomes.len(),
-        wrong.join("\n")
-    );
+    let (ended, wrong): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
+    let mut wrong: Vec<_> = wrong.into_iter().filter_map(Result::err).collect();
+    let ended = ended.into_iter().filter_map(Result::ok);
+    wrong.extend(differing(cloud, ended, &undisturbed).await);
+    assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[tokio::test]

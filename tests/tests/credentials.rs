@@ -4,7 +4,7 @@ use lamplighter_tests::cloud::{Ask, Cloud};
 use lamplighter_tests::delivery::created;
 use lamplighter_tests::device::{Key, public_key_of_certificate, public_key_of_private, unique};
 use lamplighter_tests::inventory::row;
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[tokio::test]
 async fn once_and_then_no_more() {
@@ -97,4 +97,82 @@ async fn a_key_object_that_is_missing_is_told_from_a_forbidden_one_and_costs_no_
     let undo = Ask::new("DELETE", format!("/{bucket}/{object}?versionId={marker}"));
     assert_eq!(cloud.aws("s3", &undo).await.status, 204);
     cloud.api(&Ask::credentials(&thing)).await.expect(200);
+}
+
+/// A device whose key is in custody: its name, its key object, and that
+/// object's content.
+async fn in_custody(cloud: &Cloud) -> (String, String, Value) {
+    let thing = unique("swap");
+    let device = created(cloud, &json!({"thingName": thing})).await;
+    let id = device["certificateId"].as_str().unwrap();
+    let certificate = row(cloud, &format!("DEVICE#{thing}"), &format!("CERT#{id}")).await;
+    let object = certificate["keyObject"]["S"].as_str().unwrap().to_owned();
+    let path = format!("/{}/{object}", cloud.stack("CustodyBucket"));
+    let sealed = cloud.aws("s3", &Ask::new("GET", path.as_str())).await;
+    (thing, path, sealed.expect(200))
+}
+
+#[tokio::test]
+async fn a_key_in_another_devices_place_opens_for_neither() {
+    let cloud = &Cloud::open();
+    let ((thing, path, own), (_, _, foreign)) = (in_custody(cloud).await, in_custody(cloud).await);
+    let put = async |content: &Value| {
+        let ask = Ask::new("PUT", path.as_str()).text(content.to_string());
+        assert_eq!(cloud.aws("s3", &ask).await.status, 200);
+    };
+    // What is taken from the other device's object.
+    for taken in [
+        &[
+            "thingName",
+            "publicKey",
+            "csrPem",
+            "dataKey",
+            "nonce",
+            "sealed",
+        ][..],
+        &["csrPem", "dataKey", "nonce", "sealed"],
+        &["dataKey", "nonce", "sealed"],
+        &["dataKey", "sealed"],
+        &["nonce", "sealed"],
+        &["dataKey"],
+        &["sealed"],
+        &["nonce"],
+    ] {
+        let mut mixed = own.clone();
+        for field in taken {
+            assert_ne!(own[field], foreign[field], "{field}");
+            mixed[field] = foreign[field].clone();
+        }
+        put(&mixed).await;
+        let reply = cloud.api(&Ask::credentials(&thing)).await;
+        assert_eq!(reply.expect(500)["code"], "Bug", "{taken:?}");
+        assert!(!reply.text.contains("PRIVATE KEY"), "{taken:?}");
+    }
+    put(&own).await;
+    cloud.api(&Ask::credentials(&thing)).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_row_that_names_another_devices_key_opens_nothing() {
+    let cloud = &Cloud::open();
+    let (thing, _, own) = in_custody(cloud).await;
+    let (_, path, foreign) = in_custody(cloud).await;
+    let record = row(cloud, &format!("DEVICE#{thing}"), "RECORD").await;
+    let id = record["certificateId"]["S"].as_str().unwrap();
+    let bucket = format!("/{}/", cloud.stack("CustodyBucket"));
+    let object = path.strip_prefix(&bucket).expect("an object of the bucket");
+    for public_key in [&own["publicKey"], &foreign["publicKey"]] {
+        let update = json!({
+            "TableName": cloud.stack("TableName"),
+            "Key": {"PK": {"S": format!("DEVICE#{thing}")}, "SK": {"S": format!("CERT#{id}")}},
+            "UpdateExpression": "SET keyObject = :object, publicKey = :key",
+            "ExpressionAttributeValues": {":object": {"S": object}, ":key": {"S": public_key}},
+        });
+        cloud
+            .aws_json("dynamodb", "DynamoDB_20120810.UpdateItem", &update)
+            .await;
+        let reply = cloud.api(&Ask::credentials(&thing)).await;
+        assert_eq!(reply.expect(500)["code"], "Bug");
+        assert!(!reply.text.contains("PRIVATE KEY"));
+    }
 }

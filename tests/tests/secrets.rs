@@ -1,9 +1,14 @@
-//! Invariant 4: a private key is in no log, even at TRACE, no row and no queue.
+//! Invariant 4: a private key is in no log, even at TRACE, no row, no queue and
+//! no workflow's history, from the device's creation over its renewal to its end.
+
+use std::time::{Duration, Instant};
 
 use lamplighter_tests::cloud::{Ask, Cloud};
-use lamplighter_tests::delivery::created;
+use lamplighter_tests::delivery::{PATIENCE, created, deliver};
 use lamplighter_tests::device::{Key, unique};
-use lamplighter_tests::inventory::rows;
+use lamplighter_tests::inventory::{row, rows};
+use lamplighter_tests::removal::{deleted, ended};
+use lamplighter_tests::rotation::{Event, Light, delivered};
 use serde_json::{Value, json};
 
 /// Everything that the functions have logged.
@@ -58,23 +63,94 @@ fn as_numbers(text: &str) -> String {
     numbers.join(", ")
 }
 
+/// All that a workflow remembers of one execution.
+async fn history(cloud: &Cloud, workflow: &str, name: &str) -> String {
+    let machine = cloud.stack(workflow);
+    let execution = format!(
+        "{}:{name}",
+        machine.replace(":stateMachine:", ":execution:")
+    );
+    let mut ask = json!({"executionArn": execution, "includeExecutionData": true});
+    let mut all = String::new();
+    loop {
+        let target = "AWSStepFunctions.GetExecutionHistory";
+        let page = cloud.aws_json("states", target, &ask).await;
+        all.push_str(&page["events"].to_string());
+        if page["nextToken"].is_null() {
+            return all;
+        }
+        ask["nextToken"] = page["nextToken"].clone();
+    }
+}
+
+/// A device's sealed key, as it lies in the bucket.
+async fn sealed(cloud: &Cloud, thing: &str, certificate: &str) -> Value {
+    let record = row(
+        cloud,
+        &format!("DEVICE#{thing}"),
+        &format!("CERT#{certificate}"),
+    )
+    .await;
+    let object = record["keyObject"]["S"].as_str().expect("a key object");
+    let path = format!("/{}/{object}", cloud.stack("CustodyBucket"));
+    cloud.aws("s3", &Ask::new("GET", path)).await.expect(200)
+}
+
+/// Renews the device's certificate through the workflow; answers the rotation.
+async fn renewed(cloud: &Cloud, thing: &str, old: &str) -> String {
+    let ask = Ask::new("POST", format!("/devices/{thing}/certificate/renewal"));
+    let answer = deliver(cloud, &ask).await.expect(202);
+    let light = Light {
+        thing: thing.to_owned(),
+        old: old.to_owned(),
+        rotation: answer["operationId"].as_str().expect("an id").to_owned(),
+        key: Key::make(thing),
+    };
+    delivered(cloud, &light.event(cloud, Event::Request).await, None).await;
+    let started = Instant::now();
+    while light.phase(cloud).await != "ISSUED" {
+        assert!(started.elapsed() < PATIENCE, "{}", light.row(cloud).await);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    delivered(cloud, &light.event(cloud, Event::Proof).await, None).await;
+    assert_eq!(ended(cloud, &light.rotation).await, "DONE");
+    light.rotation
+}
+
 #[tokio::test]
 async fn a_key_made_here_shows_nowhere() {
     let cloud = Cloud::open();
     let thing = unique("canary");
-    created(&cloud, &json!({"thingName": thing})).await;
+    let device = created(&cloud, &json!({"thingName": thing})).await;
     let reply = cloud.api(&Ask::credentials(&thing)).await;
     let credentials = reply.expect(200);
     cloud.api(&Ask::credentials(&thing)).await.expect(410);
+    let old = device["certificateId"].as_str().expect("an id");
+    let sealed = sealed(&cloud, &thing, old).await;
+    let rotation = renewed(&cloud, &thing, old).await;
+    let rows_before = Value::from(rows(&cloud).await).to_string();
+    let deletion = deleted(&cloud, &thing).await;
+
     let pem = credentials["privateKeyPem"].as_str().expect("a key");
-    let lines: Vec<_> = pem
+    let mut secrets: Vec<_> = pem
         .lines()
         .filter(|line| !line.starts_with("-----"))
         .collect();
-    assert!(!lines.is_empty());
+    assert!(!secrets.is_empty());
+    for field in ["dataKey", "sealed"] {
+        secrets.push(sealed[field].as_str().expect("what is sealed"));
+    }
 
-    let registry = Value::from(rows(&cloud).await).to_string();
-    assert!(registry.contains(&thing), "the registry was read");
+    let rotated = history(&cloud, "RotateWorkflowArn", &rotation).await;
+    let removed = history(&cloud, "DeleteWorkflowArn", &deletion).await;
+    let rows_after = Value::from(rows(&cloud).await).to_string();
+    for (place, text) in [
+        ("the registry", &rows_before),
+        ("the rotation's history", &rotated),
+        ("the deletion's history", &removed),
+    ] {
+        assert!(text.contains(&thing), "{place} was read");
+    }
     let logged = logs(&cloud).await;
     assert!(
         logged.contains(r#""level":"TRACE""#),
@@ -83,14 +159,17 @@ async fn a_key_made_here_shows_nowhere() {
     assert!(logged.contains(&thing), "the functions' logs were read");
     let queued = queues(&cloud).await;
     for (place, text) in [
-        ("the registry", &registry),
+        ("the registry", &rows_before),
+        ("what is left of it in the registry", &rows_after),
+        ("the rotation's history", &rotated),
+        ("the deletion's history", &removed),
         ("a log", &logged),
         ("a queue", &queued),
     ] {
-        for line in &lines {
+        for secret in &secrets {
             assert!(
-                !text.contains(*line) && !text.contains(&as_numbers(line)),
-                "a line of the private key is in {place}"
+                !text.contains(*secret) && !text.contains(&as_numbers(secret)),
+                "a piece of the key, or of what it is sealed in, is in {place}"
             );
         }
     }

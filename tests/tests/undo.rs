@@ -2,7 +2,7 @@
 
 use lamplighter_tests::authority::ready;
 use lamplighter_tests::cloud::{Ask, Cloud};
-use lamplighter_tests::delivery::deliver;
+use lamplighter_tests::delivery::{deliver, lease_over};
 use lamplighter_tests::device::{Key, trace, unique};
 use lamplighter_tests::faults::{Point, fired, strike};
 use lamplighter_tests::inventory::{Inventory, describe, iot, principals, state_of};
@@ -18,6 +18,7 @@ async fn dies_after(cloud: &Cloud, body: &Value, operation: &str) {
     let fault = strike(cloud, &trace, &point, "kill-after").await;
     cloud.api(&Ask::create(body).trace(&trace)).await;
     assert_eq!(fired(cloud, fault).await, 1, "{operation} was not reached");
+    lease_over(cloud, body["thingName"].as_str().expect("a name")).await;
 }
 
 /// The creation ends refused, and its operation is all that is left of it.

@@ -11,6 +11,8 @@ mod effects;
 mod rows;
 mod start;
 
+use std::time::Duration;
+
 use aws_config::SdkConfig;
 use lamplighter_domain::due::RenewalAge;
 use lamplighter_domain::names::{OperationId, SweepId, ThingName};
@@ -23,10 +25,16 @@ use crate::failure::{self, Cause};
 use crate::issuer::Issuers;
 use crate::table::Table;
 use crate::things::Things;
-use crate::{clock, setup};
+use crate::{clock, setup, telemetry};
 
 pub use device::Presence;
 pub use start::Started;
+
+/// No work begins with less time than this left to the invocation: an AWS call
+/// ends within 9 s, retries included (`setup`), and the lease is given back then.
+const WORK_MILLIS: u64 = 11_000;
+/// What an invocation needs to answer.
+const ANSWER_MILLIS: u64 = 500;
 
 /// The clients and settings that a renewal works with.
 pub struct Renewals {
@@ -124,7 +132,7 @@ impl Renewals {
             Ok(_) => {}
             // The device went, or another rotation came first.
             Err(gone) if matches!(gone.kind, Kind::NotFound | Kind::Conflict) => {
-                crate::telemetry::failed(&gone);
+                telemetry::failed(&gone);
                 return Ok(Answer::Ended {
                     phase: Phase::Fenced,
                 });
@@ -138,22 +146,38 @@ impl Renewals {
         let mut repeated = true;
         loop {
             let now = clock::now();
-            match rotation.next() {
-                Next::Do(work) => match self.perform(&rotation, &work, repeated).await {
-                    Ok(made) => {
-                        rotation = self.finish(step, &work, made).await?;
-                        repeated = false;
-                    }
-                    Err(failure) => {
-                        self.change(step, |row| Ok(row.release())).await?;
-                        return Err(failure);
-                    }
-                },
+            let work = match rotation.next() {
+                Next::Do(work) if now.until(deadline) >= WORK_MILLIS => work,
+                // Its turn, or too late for a work: called again, it has time.
                 next => {
-                    self.change(step, |row| Ok(row.release())).await?;
+                    self.give_back(step, deadline).await;
                     return Ok(answer(&next, rotation.phase, now));
                 }
+            };
+            let made = self.perform(&rotation, &work, repeated).await;
+            let done = match made {
+                Ok(made) => self.finish(step, &work, made).await,
+                Err(failure) => Err(failure),
+            };
+            match done {
+                Ok(next) => rotation = next,
+                Err(failure) => {
+                    self.give_back(step, deadline).await;
+                    return Err(failure);
+                }
             }
+            repeated = false;
+        }
+    }
+
+    /// Gives the lease back; where there is no time for it or it fails, the lease
+    /// ends with this invocation.
+    async fn give_back(&self, step: &Step, deadline: Moment) {
+        let left = clock::now().until(deadline).saturating_sub(ANSWER_MILLIS);
+        let released = self.change(step, |row| Ok(row.release()));
+        let released = tokio::time::timeout(Duration::from_millis(left), released);
+        if let Ok(Err(failure)) = released.await {
+            telemetry::failed(&failure);
         }
     }
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use aws_sdk_iot::Client;
 use aws_sdk_iot::config::retry::RetryConfig;
-use aws_sdk_iot::types::CertificateStatus;
+use aws_sdk_iot::types::{Certificate, CertificateStatus};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use lamplighter_domain::create::Mint;
 use lamplighter_domain::csr::{self, Csr, PublicKeyId};
 use lamplighter_domain::names::{CertificateId, ThingName};
@@ -21,7 +22,12 @@ use crate::failure::{self, Cause};
 use crate::things::Things;
 
 /// How far AWS's clock may be behind ours when creation dates are compared.
-const CLOCK_SKEW_MILLIS: u64 = 5 * 60 * 1000;
+/// Both are kept by AWS, to milliseconds. Each second more is a second's worth
+/// of the whole account's certificates that a search has to look at; one that it
+/// misses is attached to nothing, and has no rights.
+const CLOCK_SKEW_MILLIS: u64 = 10 * 1000;
+/// How many certificates a search looks at at once.
+const LOOKED_AT_ONCE: usize = 8;
 /// How often a throttled request is sent again; being throttled, it did nothing.
 const MINT_ATTEMPTS: u32 = 4;
 
@@ -148,26 +154,32 @@ pub async fn find_minted(
             .send()
             .await
             .map_err(|error| failure::of("iot:ListCertificates", &error))?;
-        for certificate in page.certificates() {
-            let made = certificate
-                .creation_date()
-                .and_then(|d| d.to_millis().ok())
+        let made_since = |certificate: &&Certificate| {
+            let made = certificate.creation_date();
+            let made = made
+                .and_then(|date| date.to_millis().ok())
                 .unwrap_or_default();
-            if u64::try_from(made).unwrap_or_default() < earliest.0 {
-                return Ok(found);
-            }
-            let Some(id) = certificate.certificate_id() else {
-                continue;
-            };
-            if certificate.status() == Some(&CertificateStatus::Revoked) {
-                continue;
-            }
-            if let Some(minted) = describe(iot, id).await?
-                && PublicKeyId::of_certificate(&minted.certificate_pem).as_ref() == Some(key)
+            u64::try_from(made).unwrap_or_default() >= earliest.0
+        };
+        let recent: Vec<_> = page.certificates().iter().take_while(made_since).collect();
+        let candidates = recent
+            .iter()
+            .filter(|certificate| certificate.status() != Some(&CertificateStatus::Revoked))
+            .filter_map(|certificate| certificate.certificate_id());
+        let looked_at: Vec<_> = stream::iter(candidates)
+            .map(|id| describe(iot, id))
+            .buffered(LOOKED_AT_ONCE)
+            .try_collect()
+            .await?;
+        for minted in looked_at.into_iter().flatten() {
+            if PublicKeyId::of_certificate(&minted.certificate_pem).as_ref() == Some(key)
                 && !hangs_on_another(iot, thing, &minted.certificate_arn).await?
             {
                 found.push(minted);
             }
+        }
+        if recent.len() < page.certificates().len() {
+            return Ok(found);
         }
         marker = page.next_marker;
         if marker.is_none() {

@@ -18,14 +18,23 @@ use crate::{clock, failure, telemetry};
 const ATTEMPTS: u32 = 12;
 
 /// A lifecycle event of a client ("Lifecycle events", AWS IoT Core Developer
-/// Guide), as the rule selects it.
+/// Guide), as the rules select it.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Presence {
     client_id: String,
-    event_type: String,
+    event_type: EventType,
     principal_identifier: String,
     timestamp: u64,
+}
+
+/// A device has no session that would keep a message for it, so what it is told
+/// on its connection alone is lost before its subscription.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum EventType {
+    Subscribed,
+    Disconnected,
 }
 
 impl Renewals {
@@ -53,8 +62,8 @@ impl Renewals {
         }
     }
 
-    /// Takes in that a device has connected, or that its connection has ended.
-    /// A client that is no device of ours, or has nothing due, is none of it.
+    /// Takes in that a device listens, or that its connection has ended. A
+    /// client that is no device of ours, or has nothing due, is none of it.
     pub async fn presence(&self, seen: &Presence) -> Result<(), Failure> {
         let (Ok(thing_name), Ok(principal)) = (
             ThingName::parse(&seen.client_id),
@@ -67,16 +76,17 @@ impl Renewals {
             principal,
         };
         let at = Moment(seen.timestamp);
-        let connected = seen.event_type == "connected";
         let open = self
             .rotation(&sender.thing_name)
             .await?
             .is_some_and(|row| !row.phase.ended());
-        match (open, connected) {
-            (true, true) => self.take_in(&sender, &Message::Connected(at)).await,
-            (true, false) => self.take_in(&sender, &Message::Disconnected(at)).await,
-            (false, true) => self.start_if_due(&sender.thing_name).await,
-            (false, false) => Ok(()),
+        match (&seen.event_type, open) {
+            (EventType::Subscribed, true) => self.take_in(&sender, &Message::Connected(at)).await,
+            (EventType::Disconnected, true) => {
+                self.take_in(&sender, &Message::Disconnected(at)).await
+            }
+            (EventType::Subscribed, false) => self.start_if_due(&sender.thing_name).await,
+            (EventType::Disconnected, false) => Ok(()),
         }
     }
 

@@ -1,4 +1,4 @@
-//! What starts a rotation: a caller, a sweep, or a device that connects while
+//! What starts a rotation: a caller, a sweep, or a device that comes while
 //! its certificate is due.
 
 use lamplighter_domain::names::{OperationId, ThingName};

@@ -71,7 +71,7 @@ pub enum Message {
     Request(OperationId, Csr),
     /// It has stored and promoted the certificate that it says so with.
     Proof(OperationId),
-    /// It has connected, at this moment.
+    /// It has connected and listens, since this moment.
     Connected(Moment),
     /// Its connection has ended, at this moment.
     Disconnected(Moment),
