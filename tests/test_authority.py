@@ -16,8 +16,10 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from local import demo_mqtt as mqtt
+from local.clients import client
 
 ROOT = Path(__file__).parent.parent
 OUTPUTS = Path(os.environ.get("LAMPLIGHTER_OUTPUTS", ROOT / ".local/outputs.json"))
@@ -63,6 +65,36 @@ def signed_by(authority: dict[str, Any], identity: mqtt.Identity) -> bool:
     return True
 
 
+def issued(pem: bytes) -> str:
+    """The id of the authority that a certificate is of: its authority key identifier."""
+    extensions = x509.load_pem_x509_certificate(pem).extensions
+    identifier = extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+    assert identifier is not None
+    return identifier.hex()
+
+
+def renewed(name: str, identity: mqtt.Identity) -> set[bytes]:
+    """The certificates attached to a light once a rotation has issued it a new one, as PEM.
+    The workflow's calls and the light's request come straight to the function."""
+    outputs = json.loads(OUTPUTS.read_text())
+    call, iot = client("lambda", outputs["aws_endpoint"]), client("iot", outputs["aws_endpoint"])
+    old = x509.load_pem_x509_certificate(identity.certificate.read_bytes()).fingerprint(SHA256()).hex()
+    rotation = {"rotationId": f"op-{uuid.uuid4().hex}", "thingName": name}
+    request = {
+        **rotation, "csr": mqtt.signing_request(mqtt.new_key(), name), "principal": old,
+        "clientId": name, "topicThing": name, "topicWord": "request",
+    }
+    for event in (rotation, request, rotation):
+        answer = call.invoke(FunctionName=outputs["stack"]["RenewCertificateFunction"], Payload=json.dumps(event))
+        assert "FunctionError" not in answer, answer["Payload"].read()
+    ids = [arn.rpartition("/")[2] for arn in iot.list_thing_principals(thingName=name)["principals"]]
+    assert len(ids) == 2 and old in ids, "both are in force until the new one is proved"
+    return {
+        iot.describe_certificate(certificateId=each)["certificateDescription"]["certificatePem"].encode()
+        for each in ids
+    }
+
+
 def test_lights_of_both_authorities_connect(broker: mqtt.Broker, tmp_path: Path) -> None:
     lamp("ca", "init", "--subject", "Test lights")
     before = lamp("ca", "list")[0]["items"]
@@ -85,6 +117,8 @@ def test_lights_of_both_authorities_connect(broker: mqtt.Broker, tmp_path: Path)
         assert connects(broker, name, identity) is None, name
 
     name, identity = old
+    keys = {issued(pem) for pem in renewed(name, identity)}
+    assert keys == {each["authorityId"] for each in after}, "what the successor renews is its own"
     forged = mqtt.keep(tmp_path, f"{name}-forged", key := mqtt.new_key(), mqtt.self_signed(key, name))
     assert connects(broker, name, forged), "a certificate that nobody registered is refused"
     lamp("device", "delete", name, "--wait")

@@ -130,7 +130,7 @@ impl Renewals {
                 });
             }
             Ok(_) => {}
-            // The device went, or another rotation came first.
+            // The device went, or this rotation belongs to the past.
             Err(gone) if matches!(gone.kind, Kind::NotFound | Kind::Conflict) => {
                 telemetry::failed(&gone);
                 return Ok(Answer::Ended {

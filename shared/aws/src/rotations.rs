@@ -9,8 +9,8 @@ use crate::sweep_rows;
 use crate::table::{self, Key, Table};
 
 /// Writes a row in place of the one that was read, the first of these items
-/// on the condition that it still stands. An end ends the operation too, and counts
-/// for the sweep.
+/// on the condition that it still stands. An end ends the operation too, and
+/// counts for the sweep.
 pub(crate) fn replace(
     table: &Table,
     before: Option<&Rotation>,

@@ -191,7 +191,7 @@ pub enum Effect {
     DetachOld,
     /// Put the old certificate out of force.
     DeactivateOld,
-    /// Remove the old certificate, and its key where we hold it.
+    /// Remove the old certificate.
     DeleteOld,
 }
 

@@ -42,8 +42,8 @@ pub fn topic(thing: &ThingName, word: Word) -> String {
 }
 
 /// What a rule hands over: the device's message, of which anything may be
-/// missing or of any type, and what AWS knows of who sent it. The rule names each field, so that nothing in the payload can pose
-/// as one of the last four.
+/// missing or of any type, and what AWS knows of who sent it. The rule names
+/// each field, so that nothing in the payload can pose as one of the last four.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RawMessage {
