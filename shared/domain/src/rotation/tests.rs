@@ -248,3 +248,39 @@ fn a_device_speaks_only_of_itself() {
     assert!(raw("a", "a", "root").sender().is_err(), "no certificate");
     assert_eq!(raw("a", "a", OLD).message().unwrap(), Message::Proof(op(1)));
 }
+
+fn shown(rotation: &Rotation) -> serde_json::Value {
+    serde_json::to_value(RotationView::new(rotation)).unwrap()
+}
+
+#[test]
+fn a_caller_sees_how_far_it_is_and_nothing_that_is_secret() {
+    for (phase, awaited) in [
+        (Phase::Requested, "requestBefore"),
+        (Phase::Issued, "proveBefore"),
+        (Phase::Retired, ""),
+    ] {
+        let mut rotation = in_phase(phase);
+        rotation.task_token = Some("what-wakes-the-workflow".to_owned());
+        let text = shown(&rotation).to_string();
+        for other in ["requestBefore", "proveBefore"] {
+            assert_eq!(text.contains(other), other == awaited, "{text}");
+        }
+        for secret in ["what-wakes", "CERTIFICATE REQUEST", "lease", "version"] {
+            assert!(!text.contains(secret), "{secret} is in {text}");
+        }
+    }
+    let mut rotation = in_phase(Phase::Issued);
+    rotation.deadline = Moment(7);
+    rotation.proven_at = Some(Moment(5));
+    let seen = shown(&rotation);
+    assert_eq!(seen["phase"], "ISSUED");
+    assert_eq!(seen["oldCertificateId"], OLD);
+    assert_eq!(seen["newCertificateId"], NEW);
+    assert_eq!(
+        (&seen["proveBefore"], &seen["provenAt"]),
+        (&7.into(), &5.into())
+    );
+    let seen = shown(&rotation.retired(Moment(9)));
+    assert_eq!(seen["removeAt"], 59);
+}
