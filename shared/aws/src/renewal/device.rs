@@ -11,7 +11,7 @@ use lamplighter_domain::{Failure, Kind};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Renewals;
+use super::{Renewals, journal};
 use crate::{clock, failure, telemetry};
 
 /// How often a message is taken in anew while others change the same row.
@@ -40,6 +40,13 @@ impl Renewals {
                 return Ok(());
             }
         };
+        let rotation = raw.rotation_id().ok();
+        journal::heard(
+            &sender.thing_name,
+            rotation.as_ref(),
+            raw.word(),
+            &sender.principal,
+        );
         let heard = match raw.message() {
             Ok(message) => self.take_in(&sender, &message).await,
             Err(failure) => Err(failure),
@@ -71,8 +78,12 @@ impl Renewals {
         let open = self
             .rotation(&sender.thing_name)
             .await?
-            .is_some_and(|row| !row.phase.ended());
-        match (open, connected) {
+            .filter(|row| !row.phase.ended());
+        if let Some(row) = &open {
+            let (id, what) = (Some(&row.rotation_id), seen.event_type.as_str());
+            journal::heard(&sender.thing_name, id, what, &sender.principal);
+        }
+        match (open.is_some(), connected) {
             (true, true) => self.take_in(&sender, &Message::Connected(at)).await,
             (true, false) => self.take_in(&sender, &Message::Disconnected(at)).await,
             (false, true) => self.start_if_due(&sender.thing_name).await,
@@ -183,7 +194,8 @@ impl Renewals {
             .payload(Blob::new(body.to_string()))
             .send()
             .await
-            .map(drop)
-            .map_err(|error| failure::of("iot:Publish", &error))
+            .map_err(|error| failure::of("iot:Publish", &error))?;
+        journal::told(name, body["rotationId"].as_str(), word);
+        Ok(())
     }
 }
