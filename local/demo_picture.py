@@ -28,6 +28,21 @@ def made(rows: Rows, created: dict[str, dict[str, Any]]) -> Table:
     return table
 
 
+def renewed(rotations: list[dict[str, Any]]) -> Table:
+    """What was renewed: a line for each light, and how long it was silent at most."""
+    table = Table(box=box.ROUNDED, title="renewed, while they shone", title_style="bold")
+    for heading in ("light", "certificate before", "now"):
+        table.add_column(heading)
+    for heading in ("asked to retired", "messages", "longest silence"):
+        table.add_column(heading, justify="right")
+    for each in rotations:
+        table.add_row(
+            each["thingName"], Text(f"{each['from'][:12]}…", style="dim strike"), f"{each['to'][:12]}…",
+            f"{each['seconds']:.1f} s", str(each["messages"]), f"{each['longestGapSeconds']:.1f} s",
+        )
+    return table
+
+
 def city_map(rows: Rows, left: set[str]) -> Table:
     """A lamp for every light: burning where it is still there."""
     table = Table(box=box.ROUNDED, title="the fleet now", title_style="bold", show_footer=True)
