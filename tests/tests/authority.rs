@@ -1,5 +1,5 @@
 //! Our own authority and its certificates. What follows when another authority
-//! follows is in test_authority.py: a cloud sees that once.
+//! follows is in `test_authority.py`: a cloud sees that once.
 
 use lamplighter_domain::csr::certificate_id;
 use lamplighter_tests::authority::{listed, openssl_accepts, ready};

@@ -204,7 +204,6 @@ async fn matrix(course: &Course) {
         .collect()
         .await;
     assert_eq!(outcomes.len(), points.len() * CRASHES.len());
-    println!("{}: {} cases", course.name, outcomes.len());
     let mut wrong: Vec<_> = outcomes.into_iter().flatten().collect();
 
     let after = Inventory::take(cloud).await;

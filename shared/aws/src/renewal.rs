@@ -14,7 +14,7 @@ mod start;
 
 use aws_config::SdkConfig;
 use lamplighter_domain::due::RenewalAge;
-use lamplighter_domain::names::{OperationId, ThingName};
+use lamplighter_domain::names::{OperationId, SweepId, ThingName};
 use lamplighter_domain::rotation::{Next, Phase, Windows};
 use lamplighter_domain::time::Moment;
 use lamplighter_domain::{Failure, Kind};
@@ -59,6 +59,9 @@ pub struct Step {
     pub rotation_id: OperationId,
     /// The device.
     pub thing_name: ThingName,
+    /// The sweep that started it.
+    #[serde(default)]
+    pub sweep_id: Option<SweepId>,
     /// Set when the workflow is about to wait: what wakes it.
     #[serde(default)]
     pub task_token: Option<String>,
@@ -112,7 +115,8 @@ impl Renewals {
         if let Some(token) = &step.task_token {
             return self.wait(step, token).await;
         }
-        match self.begin(&step.thing_name, &step.rotation_id).await {
+        let sweep = step.sweep_id.as_ref();
+        match self.begin(&step.thing_name, &step.rotation_id, sweep).await {
             Ok(rotation) if rotation.phase.ended() => {
                 return Ok(Answer::Ended {
                     phase: rotation.phase,

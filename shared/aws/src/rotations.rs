@@ -5,10 +5,12 @@ use lamplighter_domain::operation::OperationStatus;
 use lamplighter_domain::rotation::{Phase, Rotation};
 use lamplighter_domain::{Failure, Kind};
 
+use crate::sweep_rows;
 use crate::table::{self, Key, Table};
 
 /// Writes a row in place of the one that was read, the first of these items
-/// on the condition that it still stands. An end ends the operation too.
+/// on the condition that it still stands. An end ends the operation too, and counts
+/// for the sweep.
 pub(crate) fn replace(
     table: &Table,
     before: Option<&Rotation>,
@@ -34,6 +36,11 @@ pub(crate) fn replace(
     ];
     if after.phase.ended() && before.is_some_and(|before| !before.phase.ended()) {
         changes.push(ended(table, after)?);
+        // A light that was silent has not failed; it is asked when it connects.
+        if let Some(sweep) = after.sweep_id.as_ref().filter(|_| after.wish.is_some()) {
+            let renewed = after.phase == Phase::Done;
+            changes.push(sweep_rows::ended(table, sweep, renewed)?);
+        }
     }
     Ok(changes)
 }

@@ -24,7 +24,7 @@ use crate::create::Mint;
 use crate::csr::{Csr, PublicKeyId};
 use crate::device::Issuer;
 use crate::failure::Failure;
-use crate::names::{CertificateId, OperationId, ThingName};
+use crate::names::{CertificateId, OperationId, SweepId, ThingName};
 use crate::time::Moment;
 
 pub use message::{Message, RawMessage, Received, Reply, Sender, Word, topic};
@@ -99,6 +99,9 @@ pub struct Rotation {
     /// How many rotations have tried to replace that certificate before.
     #[serde(default)]
     pub tries: u32,
+    /// The sweep that it counts for, if one started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sweep_id: Option<SweepId>,
     /// What issues the new one.
     pub issuer: Issuer,
     /// How long its parts may take.
@@ -305,6 +308,7 @@ impl Rotation {
             phase: Phase::Requested,
             tries: tries(&old, earlier),
             old,
+            sweep_id: None,
             issuer,
             windows,
             started_at: now,

@@ -47,10 +47,10 @@ impl Renewals {
         let new = || {
             rotation
                 .new_id()
-                .ok_or_else(|| Failure::bug(format!("{:?} without a new certificate", work)))
+                .ok_or_else(|| Failure::bug(format!("{work:?} without a new certificate")))
         };
         match effect {
-            Effect::Publish(word) => self.tell(rotation, word).await,
+            Effect::Publish(told) => self.tell(rotation, told).await,
             Effect::Prepare => {
                 let Work::Prepare(csr) = work else {
                     return Err(Failure::bug("preparing without a signing request"));

@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::types::{ConditionCheck, Delete, Put, TransactWriteItem, Update};
 use lamplighter_domain::Failure;
 use lamplighter_domain::device::{CertificateRecord, DeviceRecord, DeviceStatus};
-use lamplighter_domain::names::{CertificateId, OperationId, ThingName};
+use lamplighter_domain::names::{CertificateId, OperationId, SweepId, ThingName};
 use lamplighter_domain::operation::{KEPT_MILLIS, Operation, OperationKind, OperationStatus};
 use lamplighter_domain::rotation::Rotation;
 use lamplighter_domain::time::Moment;
@@ -41,6 +41,7 @@ impl Renewals {
         &self,
         name: &ThingName,
         id: &OperationId,
+        sweep: Option<&SweepId>,
     ) -> Result<Rotation, Failure> {
         let (earlier, device) = tokio::try_join!(self.rotation(name), self.device(name))?;
         if let Some(rotation) = earlier.as_ref().filter(|row| row.rotation_id == *id) {
@@ -51,7 +52,7 @@ impl Renewals {
             Failure::bug(format!("{name} has no record of its certificate {old}"))
         })?;
         let now = clock::now();
-        let rotation = Rotation::start(
+        let mut rotation = Rotation::start(
             id.clone(),
             name.clone(),
             old.clone(),
@@ -60,6 +61,7 @@ impl Renewals {
             earlier.as_ref(),
             now,
         )?;
+        rotation.sweep_id = sweep.cloned();
         let still = ConditionCheck::builder()
             .table_name(&self.table.name)
             .set_key(Some(Key::device(name).item()))

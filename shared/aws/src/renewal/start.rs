@@ -31,12 +31,11 @@ impl Renewals {
         idempotency_key: Option<&str>,
     ) -> Result<Started, Failure> {
         let open = self.rotation(name).await?.filter(|row| !row.phase.ended());
-        let rotation = match open {
-            Some(rotation) => rotation,
-            None => {
-                let id = idempotency_key.map_or_else(clock::operation_id, OperationId::from_key);
-                self.begin(name, &id).await?
-            }
+        let rotation = if let Some(rotation) = open {
+            rotation
+        } else {
+            let id = idempotency_key.map_or_else(clock::operation_id, OperationId::from_key);
+            self.begin(name, &id, None).await?
         };
         self.start(&rotation).await?;
         Ok(Started {
@@ -60,7 +59,7 @@ impl Renewals {
         let Some(rotation) = Rotation::due_id(name, &id, earlier.as_ref(), now) else {
             return Ok(());
         };
-        match self.begin(name, &rotation).await {
+        match self.begin(name, &rotation, None).await {
             Ok(row) if !row.phase.ended() => self.start(&row).await,
             Ok(_) => Ok(()),
             // It has been asked today, or the device is going.
