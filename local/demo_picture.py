@@ -31,13 +31,13 @@ def made(rows: Rows, created: dict[str, dict[str, Any]]) -> Table:
 def renewed(rotations: list[dict[str, Any]]) -> Table:
     """What was renewed: a line for each light, and how long it was silent at most."""
     table = Table(box=box.ROUNDED, title="renewed, while they shone", title_style="bold")
-    for heading in ("light", "certificate before", "now"):
-        table.add_column(heading)
-    for heading in ("asked to retired", "messages", "longest silence"):
-        table.add_column(heading, justify="right")
+    for heading in ("light", "before", "now"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("took", "messages", "longest silence"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for each in rotations:
         table.add_row(
-            each["thingName"], Text(f"{each['from'][:12]}…", style="dim strike"), f"{each['to'][:12]}…",
+            each["thingName"], Text(f"{each['from'][:8]}…", style="dim strike"), f"{each['to'][:8]}…",
             f"{each['seconds']:.1f} s", str(each["messages"]), f"{each['longestGapSeconds']:.1f} s",
         )
     return table
