@@ -18,8 +18,8 @@ pub(crate) struct Arguments {
     names: Vec<String>,
 
     /// Wait until each device has proved its new certificate and the old one
-    /// is gone, or has kept the old one; without, the exit code is 4 while
-    /// anything still runs
+    /// is deleted after its time of grace, or until the old one is kept;
+    /// without, the exit code is 4 while anything still runs
     #[arg(long)]
     wait: bool,
 
