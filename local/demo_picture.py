@@ -30,10 +30,11 @@ def made(rows: Rows, created: dict[str, dict[str, Any]]) -> Table:
 
 def renewed(rotations: list[dict[str, Any]]) -> Table:
     """What was renewed: a line for each light, and how long it was silent at most."""
-    table = Table(box=box.ROUNDED, title="renewed, while they shone", title_style="bold")
+    table = Table(box=box.ROUNDED, title="renewed, while they shone", title_style="bold",
+                  caption="silence: the longest time between two messages")
     for heading in ("light", "before", "now"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("took", "messages", "longest silence"):
+    for heading in ("took", "messages", "silence"):
         table.add_column(heading, justify="right", no_wrap=True)
     for each in rotations:
         table.add_row(
