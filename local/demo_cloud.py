@@ -64,6 +64,14 @@ class Lamp:
         documents = [json.loads(line) for line in done.stdout.splitlines()]
         return Answer(done.returncode, documents, (done.stderr or "").strip())
 
+    def start(self, output: Path, *arguments: object) -> subprocess.Popen[bytes]:
+        """Start what runs until it is told to stop; its JSON goes to a file."""
+        with output.open("wb") as file:
+            return subprocess.Popen(
+                [self.binary, "--output", "json", *map(str, arguments)],
+                cwd=ROOT, env=self._environment, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.DEVNULL,
+            )
+
     def table(self, columns: int, *arguments: object) -> str:
         """What a person sees of it, on a terminal this wide."""
         done = subprocess.run(
@@ -171,9 +179,10 @@ def clear(state: StateDir) -> None:
     shutil.rmtree(_scratch(state), ignore_errors=True)
 
 
-def cloud(state: StateDir, command: str) -> int:
+def cloud(state: StateDir, command: str, parameters: dict[str, str] | None = None) -> int:
     """Bring the local cloud up or down, its words on the terminal."""
-    arguments = [sys.executable, "-m", "local", "--state-dir", str(state.path), command]
+    given = [f"--parameter={name}={value}" for name, value in (parameters or {}).items()]
+    arguments = [sys.executable, "-m", "local", "--state-dir", str(state.path), command, *given]
     return subprocess.run(arguments, cwd=ROOT, check=False).returncode
 
 

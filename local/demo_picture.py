@@ -28,6 +28,22 @@ def made(rows: Rows, created: dict[str, dict[str, Any]]) -> Table:
     return table
 
 
+def renewed(rotations: list[dict[str, Any]]) -> Table:
+    """What was renewed: a line for each light, and how long it was silent at most."""
+    table = Table(box=box.ROUNDED, title="renewed, while they shone", title_style="bold",
+                  caption="silence: the longest time between two messages")
+    for heading in ("light", "before", "now"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("took", "messages", "silence"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for each in rotations:
+        table.add_row(
+            each["thingName"], Text(f"{each['from'][:8]}…", style="dim strike"), f"{each['to'][:8]}…",
+            f"{each['seconds']:.1f} s", str(each["messages"]), f"{each['longestGapSeconds']:.1f} s",
+        )
+    return table
+
+
 def city_map(rows: Rows, left: set[str]) -> Table:
     """A lamp for every light: burning where it is still there."""
     table = Table(box=box.ROUNDED, title="the fleet now", title_style="bold", show_footer=True)

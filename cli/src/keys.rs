@@ -260,7 +260,7 @@ pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<String>, Failure> {
 }
 
 /// A name that nobody else chooses.
-fn token() -> String {
+pub(crate) fn token() -> String {
     use std::fmt::Write as _;
     random::<16>().iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");

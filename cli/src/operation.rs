@@ -7,6 +7,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::api::{Api, Call};
+use crate::bulk::Outcome;
 use crate::failure::{Exit, Failure};
 use crate::output::{self, Format};
 
@@ -21,9 +22,9 @@ pub(crate) struct Patience {
 /// What can be done with an operation.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Show where an operation stands, its steps and its proof
+    /// Show where an operation stands: its steps, its rotation, its proof
     Show {
-        /// The operation's id, as a create or a delete answered
+        /// The operation's id, as a create, a renewal or a delete answered
         id: String,
         /// Wait until it has ended
         #[arg(long)]
@@ -100,6 +101,61 @@ pub(crate) fn verdict(operation: &Value) -> String {
     }
 }
 
+/// What became of many devices, one operation each; `told` heads what more
+/// there is to say of it. One that has it all to tell is shown whole.
+pub(crate) fn show_all(outcomes: &[Outcome], told: &str) {
+    if let [
+        Outcome {
+            result: Ok((_, operation)),
+            ..
+        },
+    ] = outcomes
+        && (operation["proof"].is_array() || operation["rotation"].is_object())
+    {
+        show(operation);
+        return;
+    }
+    let mut table = output::table(&["device", "", told, "operation"]);
+    for outcome in outcomes {
+        let row = match &outcome.result {
+            Ok((exit, operation)) => {
+                let status = output::plain(&operation["status"]);
+                [
+                    outcome.name.as_str().into(),
+                    match exit {
+                        Exit::Done => output::good(status),
+                        Exit::Pending => output::open(status),
+                        _ => output::bad(status),
+                    },
+                    said(operation).into(),
+                    output::plain(&operation["operationId"]).into(),
+                ]
+            }
+            Err(failure) => [
+                outcome.name.as_str().into(),
+                output::bad(failure.code),
+                failure.reason.as_str().into(),
+                failure.operation_id.clone().unwrap_or_default().into(),
+            ],
+        };
+        table.add_row(row);
+    }
+    output::line(&table.to_string());
+}
+
+/// The most telling of an operation: its proof, why it failed, how far it is.
+fn said(operation: &Value) -> String {
+    [
+        verdict(operation),
+        output::plain(&operation["failure"]["reason"]),
+        output::plain(&operation["rotation"]["phase"]),
+        output::plain(&operation["message"]),
+    ]
+    .into_iter()
+    .find(|said| !said.is_empty())
+    .unwrap_or_default()
+}
+
 pub(crate) fn show(operation: &Value) {
     let operation = &output::readable(operation);
     let fields = [
@@ -115,6 +171,21 @@ pub(crate) fn show(operation: &Value) {
         .filter(|name| !operation[*name].is_null())
         .map(|name| (name, output::plain(&operation[name])))
         .collect();
+    let rotation = [
+        "phase",
+        "issuer",
+        "oldCertificateId",
+        "newCertificateId",
+        "requestBefore",
+        "proveBefore",
+        "provenAt",
+        "removeAt",
+    ];
+    for name in rotation {
+        if !operation["rotation"][name].is_null() {
+            facts.push((name, output::plain(&operation["rotation"][name])));
+        }
+    }
     for name in ["field", "reason", "remedy"] {
         if !operation["failure"][name].is_null() {
             facts.push((name, output::plain(&operation["failure"][name])));
@@ -204,5 +275,23 @@ mod tests {
             (exit(&left), verdict(&left).as_str()),
             (Exit::Failed, "left: shadow")
         );
+    }
+
+    #[test]
+    fn of_many_the_most_telling_is_said() {
+        for (operation, text) in [
+            (json!({ "status": "RUNNING" }), ""),
+            (json!({ "rotation": { "phase": "ISSUED" } }), "ISSUED"),
+            (
+                json!({ "rotation": { "phase": "ROLLED_BACK" }, "failure": { "reason": "no proof came" } }),
+                "no proof came",
+            ),
+            (
+                json!({ "proof": [{ "subject": "thing", "clear": true }] }),
+                "1 looked for, nothing left",
+            ),
+        ] {
+            assert_eq!(said(&operation), text);
+        }
     }
 }

@@ -88,15 +88,24 @@ async fn renewed(issuer: &str) {
     let old = light.only_certificate(&cloud).await;
     let device = light.run(25, &[]);
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let id = light.renew(&cloud).await;
-    assert_eq!(
-        ended(&cloud, &id).await,
-        "DONE",
-        "{}",
-        operation(&cloud, &id).await
-    );
+    let done = lamp()
+        .args([
+            "device",
+            "renew",
+            &light.thing,
+            "--wait",
+            "--output",
+            "json",
+        ])
+        .output()
+        .expect("lamp runs");
+    let shown = &documents(&done)[0];
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    assert_eq!(shown["rotation"]["phase"], "DONE", "{shown}");
+    assert_eq!(shown["rotation"]["oldCertificateId"], *old, "{shown}");
     let new = light.only_certificate(&cloud).await;
     assert_ne!(old, new);
+    assert_eq!(shown["certificateId"], *new, "{shown}");
     let gone = describe(&cloud, &format!("/certificates/{old}")).await;
     assert_eq!(gone.status, 404, "{}", gone.text);
 

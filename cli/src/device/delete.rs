@@ -1,13 +1,12 @@
 //! `lamp device delete`: answered with an operation, followed to its proof.
 
 use clap::Args;
-use serde_json::Value;
 
 use crate::api::{Api, Call};
-use crate::bulk::{self, CONCURRENCY, Outcome};
+use crate::bulk::{self, CONCURRENCY};
 use crate::failure::{Exit, Failure};
 use crate::operation::{self, Patience};
-use crate::output::{self, Format};
+use crate::output::Format;
 use crate::progress;
 
 /// Which devices, and whether to wait.
@@ -62,58 +61,7 @@ pub(super) async fn run(arguments: &Arguments, api: &Api, format: Format) -> Res
     )
     .await;
     if !format.is_json() {
-        show(&outcomes);
+        operation::show_all(&outcomes, "proof");
     }
     Ok(bulk::conclude(&outcomes))
-}
-
-fn show(outcomes: &[Outcome]) {
-    if let [
-        Outcome {
-            result: Ok((_, operation)),
-            ..
-        },
-    ] = outcomes
-        && operation["proof"].is_array()
-    {
-        operation::show(operation);
-        return;
-    }
-    let mut table = output::table(&["device", "", "proof", "operation"]);
-    for outcome in outcomes {
-        let row = match &outcome.result {
-            Ok((exit, operation)) => {
-                let status = output::plain(&operation["status"]);
-                let said =
-                    Some(operation::verdict(operation)).filter(|verdict| !verdict.is_empty());
-                [
-                    outcome.name.as_str().into(),
-                    match exit {
-                        Exit::Done => output::good(status),
-                        Exit::Pending => output::open(status),
-                        _ => output::bad(status),
-                    },
-                    said.unwrap_or_else(|| reason(operation)).into(),
-                    output::plain(&operation["operationId"]).into(),
-                ]
-            }
-            Err(failure) => [
-                outcome.name.as_str().into(),
-                output::bad(failure.code),
-                failure.reason.as_str().into(),
-                failure.operation_id.clone().unwrap_or_default().into(),
-            ],
-        };
-        table.add_row(row);
-    }
-    output::line(&table.to_string());
-}
-
-fn reason(operation: &Value) -> String {
-    let reason = output::plain(&operation["failure"]["reason"]);
-    if reason.is_empty() {
-        output::plain(&operation["message"])
-    } else {
-        reason
-    }
 }

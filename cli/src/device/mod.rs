@@ -6,6 +6,7 @@ mod credentials;
 mod delete;
 mod list;
 mod preregister;
+mod renew;
 mod run;
 
 use std::collections::BTreeMap;
@@ -35,6 +36,8 @@ pub(crate) enum Command {
     },
     /// Delete devices and everything linked to them
     Delete(delete::Arguments),
+    /// Renew devices' certificates, with proof
+    Renew(renew::Arguments),
     /// Fetch a device's private key from the vault, which hands it out once
     Credentials(credentials::Arguments),
     /// Let devices claim these names, under a profile of the catalog
@@ -54,6 +57,7 @@ pub(crate) async fn run(
         Command::List(arguments) => list::run(arguments, &connect().await?, format).await,
         Command::Show { name } => list::show(name, &connect().await?, format).await,
         Command::Delete(arguments) => delete::run(arguments, &connect().await?, format).await,
+        Command::Renew(arguments) => renew::run(arguments, &connect().await?, format).await,
         Command::Credentials(arguments) => credentials::run(arguments, connect, format).await,
         Command::Preregister(arguments) => preregister::run(arguments, connect, format).await,
         Command::Run(arguments) => run::run(arguments, target, format).await,

@@ -4,7 +4,8 @@ use lamplighter_domain::Failure;
 use lamplighter_domain::device::{CertificateRecord, DeviceRecord, Preregistration, Tombstone};
 use lamplighter_domain::listing::{ListQuery, Page, Read};
 use lamplighter_domain::names::{OperationId, ThingName};
-use lamplighter_domain::operation::Operation;
+use lamplighter_domain::operation::{Operation, OperationKind};
+use lamplighter_domain::rotation::Rotation;
 use lamplighter_domain::view::{DeviceView, OperationView, absent};
 use serde_json::{Value, json};
 
@@ -78,7 +79,7 @@ pub async fn device(table: &Table, name: &ThingName) -> Result<Value, Failure> {
     ))
 }
 
-/// One operation.
+/// One operation; a renewal with how far its rotation has come.
 pub async fn operation(table: &Table, id: &OperationId) -> Result<Value, Failure> {
     let operation: Operation = table.get(&Key::operation(id)).await?.ok_or_else(|| {
         Failure::not_found(
@@ -87,7 +88,13 @@ pub async fn operation(table: &Table, id: &OperationId) -> Result<Value, Failure
             "Check the id; an operation is forgotten 90 days after its end.",
         )
     })?;
-    Ok(json!(OperationView::new(&operation)))
+    let rotation: Option<Rotation> = match operation.kind {
+        OperationKind::Renew => table.get(&Key::rotation(&operation.thing_name)).await?,
+        OperationKind::Create | OperationKind::Delete => None,
+    };
+    Ok(json!(
+        OperationView::new(&operation).with_rotation(rotation.as_ref())
+    ))
 }
 
 fn sort_key(item: &Item) -> &str {

@@ -8,6 +8,7 @@
 
 mod device;
 mod effects;
+mod journal;
 mod rows;
 mod start;
 

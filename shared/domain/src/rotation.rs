@@ -15,6 +15,7 @@ mod message;
 mod model;
 #[cfg(test)]
 mod tests;
+mod view;
 pub mod wallet;
 
 use std::collections::BTreeSet;
@@ -29,6 +30,7 @@ use crate::names::{CertificateId, OperationId, SweepId, ThingName};
 use crate::time::Moment;
 
 pub use message::{Message, RawMessage, Received, Reply, Sender, Word, topic};
+pub use view::RotationView;
 
 /// How often a device may come with another key in one rotation. More is a
 /// device that keeps nothing, and costs a certificate each time.

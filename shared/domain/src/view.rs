@@ -17,6 +17,7 @@ use crate::names::{
     ProfileName, ThingName, ThingTypeName,
 };
 use crate::operation::{Operation, OperationKind, OperationStatus};
+use crate::rotation::{Rotation, RotationView};
 use crate::time::Moment;
 
 /// A device.
@@ -134,6 +135,11 @@ pub struct OperationView<'a> {
     started_at: Moment,
     #[serde(skip_serializing_if = "Option::is_none")]
     ended_at: Option<Moment>,
+    /// The certificate that a renewal has given the device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate_id: Option<&'a CertificateId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rotation: Option<RotationView<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     steps: Vec<StepView>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
@@ -160,6 +166,8 @@ impl<'a> OperationView<'a> {
             status: operation.status,
             started_at: operation.started_at,
             ended_at: operation.ended_at,
+            certificate_id: operation.certificate_id.as_ref(),
+            rotation: None,
             steps: operation
                 .plan
                 .as_ref()
@@ -171,6 +179,16 @@ impl<'a> OperationView<'a> {
                 .as_ref()
                 .map(|failure| json!(failure.problem(Some(id.as_str())))),
         }
+    }
+
+    /// The same with how far a renewal has come. `row` is what stands in the
+    /// device's row; one of another renewal, later than this, is not shown.
+    #[must_use]
+    pub fn with_rotation(mut self, row: Option<&'a Rotation>) -> Self {
+        self.rotation = row
+            .filter(|row| row.rotation_id == *self.operation_id)
+            .map(RotationView::new);
+        self
     }
 }
 

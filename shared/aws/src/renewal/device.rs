@@ -11,7 +11,7 @@ use lamplighter_domain::{Failure, Kind};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Renewals;
+use super::{Renewals, journal};
 use crate::{clock, failure, telemetry};
 
 /// How often a message is taken in anew while others change the same row.
@@ -37,6 +37,15 @@ enum EventType {
     Disconnected,
 }
 
+impl EventType {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Subscribed => "subscribed",
+            Self::Disconnected => "disconnected",
+        }
+    }
+}
+
 impl Renewals {
     /// Takes in what a device published. What no retry can help is answered to
     /// the device and is a success here.
@@ -49,6 +58,13 @@ impl Renewals {
                 return Ok(());
             }
         };
+        let rotation = raw.rotation_id().ok();
+        journal::heard(
+            &sender.thing_name,
+            rotation.as_ref(),
+            raw.word(),
+            &sender.principal,
+        );
         let heard = match raw.message() {
             Ok(message) => self.take_in(&sender, &message).await,
             Err(failure) => Err(failure),
@@ -79,8 +95,12 @@ impl Renewals {
         let open = self
             .rotation(&sender.thing_name)
             .await?
-            .is_some_and(|row| !row.phase.ended());
-        match (&seen.event_type, open) {
+            .filter(|row| !row.phase.ended());
+        if let Some(row) = &open {
+            let (id, what) = (Some(&row.rotation_id), seen.event_type.word());
+            journal::heard(&sender.thing_name, id, what, &sender.principal);
+        }
+        match (&seen.event_type, open.is_some()) {
             (EventType::Subscribed, true) => self.take_in(&sender, &Message::Connected(at)).await,
             (EventType::Disconnected, true) => {
                 self.take_in(&sender, &Message::Disconnected(at)).await
@@ -193,7 +213,8 @@ impl Renewals {
             .payload(Blob::new(body.to_string()))
             .send()
             .await
-            .map(drop)
-            .map_err(|error| failure::of("iot:Publish", &error))
+            .map_err(|error| failure::of("iot:Publish", &error))?;
+        journal::told(name, body["rotationId"].as_str(), word);
+        Ok(())
     }
 }

@@ -7,7 +7,7 @@ use lamplighter_domain::device::CertificateRecord;
 use lamplighter_domain::names::CertificateId;
 use lamplighter_domain::rotation::{Effect, New, Phase, Rotation, Work};
 
-use super::{Renewals, Step};
+use super::{Renewals, Step, journal};
 use crate::{certificates, clock, key_owners};
 
 /// What a work has brought forth.
@@ -30,6 +30,7 @@ impl Renewals {
         for effect in work.effects() {
             self.effect(rotation, work, *effect, repeated, &mut made)
                 .await?;
+            journal::did(rotation, *effect);
         }
         Ok(made)
     }

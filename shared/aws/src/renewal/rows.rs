@@ -8,7 +8,7 @@ use lamplighter_domain::operation::{KEPT_MILLIS, Operation, OperationKind, Opera
 use lamplighter_domain::rotation::Rotation;
 use lamplighter_domain::time::Moment;
 
-use super::{Renewals, Step};
+use super::{Renewals, Step, journal};
 use crate::key_owners::{self, Before};
 use crate::table::{self, Key};
 use crate::{clock, rotations};
@@ -87,7 +87,10 @@ impl Renewals {
                 .build(),
         ]);
         match self.table.transact(changes).await? {
-            None => Ok(rotation),
+            None => {
+                journal::decided(None, &rotation);
+                Ok(rotation)
+            }
             Some(2) => Err(Failure::conflict(
                 "rotationId",
                 format!("the rotation {id} has been before"),
@@ -157,7 +160,10 @@ impl Renewals {
             changes.push(claim);
         }
         match self.table.transact(changes).await? {
-            None => Ok(Some(after)),
+            None => {
+                journal::decided(Some(before), &after);
+                Ok(Some(after))
+            }
             Some(0) => Ok(None),
             Some(refused) if refused >= claims => Err(KeyOwner::taken()),
             Some(_) => Err(over(&before.rotation_id)),

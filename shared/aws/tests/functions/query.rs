@@ -251,3 +251,32 @@ async fn an_operation_is_shown_by_its_id_alone() {
         failure.reason
     );
 }
+
+/// A renewal and the row of a rotation, and whether the one shows the other.
+async fn check_renewal(rotation_id: &OperationId, phase: Option<&str>) {
+    let cloud = cloud(&[
+        json!({
+            "PK": format!("OP#{}", operation()), "SK": "OPERATION", "operationId": operation(), "kind": "RENEW",
+            "thingName": THING, "status": "RUNNING", "startedAt": 1, "leaseUntil": 0, "attempt": 0,
+        }),
+        row(
+            "ROTATION",
+            &json!({
+                "rotationId": rotation_id, "phase": "ISSUED", "old": "a".repeat(64), "issuer": "aws-iot",
+                "windows": { "requestMillis": 1, "proofMillis": 1, "graceMillis": 1 }, "startedAt": 1,
+                "deadline": 9, "leaseUntil": 0, "attempt": 1, "version": 3, "taskToken": "wakes",
+            }),
+        ),
+    ]);
+    let shown = query::operation(&cloud.table(), &operation())
+        .await
+        .unwrap();
+    assert_eq!(shown["rotation"]["phase"].as_str(), phase, "{shown}");
+    assert!(!shown.to_string().contains("wakes"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_renewal_is_shown_with_its_own_rotation() {
+    check_renewal(&operation(), Some("ISSUED")).await;
+    check_renewal(&OperationId::from_key("a later one"), None).await;
+}

@@ -128,6 +128,11 @@ impl RawMessage {
         })
     }
 
+    /// The topic's last segment.
+    pub fn word(&self) -> &str {
+        &self.topic_word
+    }
+
     /// The message, by the topic's last segment.
     pub fn message(&self) -> Result<Message, Failure> {
         let rotation_id = self.rotation_id()?;

@@ -277,3 +277,39 @@ fn a_rotation_holds_every_key_that_may_be_certified_and_frees_them_at_its_end() 
     assert_eq!(done.keys(), BTreeSet::from([new.clone(), key(&first)]));
     assert_eq!(done.removed(Moment(2)).keys(), BTreeSet::from([new]));
 }
+
+fn shown(rotation: &Rotation) -> serde_json::Value {
+    serde_json::to_value(RotationView::new(rotation)).unwrap()
+}
+
+#[test]
+fn a_caller_sees_how_far_it_is_and_nothing_that_is_secret() {
+    for (phase, awaited) in [
+        (Phase::Requested, "requestBefore"),
+        (Phase::Issued, "proveBefore"),
+        (Phase::Retired, ""),
+    ] {
+        let mut rotation = in_phase(phase);
+        rotation.task_token = Some("what-wakes-the-workflow".to_owned());
+        let text = shown(&rotation).to_string();
+        for other in ["requestBefore", "proveBefore"] {
+            assert_eq!(text.contains(other), other == awaited, "{text}");
+        }
+        for secret in ["what-wakes", "CERTIFICATE REQUEST", "lease", "version"] {
+            assert!(!text.contains(secret), "{secret} is in {text}");
+        }
+    }
+    let mut rotation = in_phase(Phase::Issued);
+    rotation.deadline = Moment(7);
+    rotation.proven_at = Some(Moment(5));
+    let seen = shown(&rotation);
+    assert_eq!(seen["phase"], "ISSUED");
+    assert_eq!(seen["oldCertificateId"], OLD);
+    assert_eq!(seen["newCertificateId"], NEW);
+    assert_eq!(
+        (&seen["proveBefore"], &seen["provenAt"]),
+        (&7.into(), &5.into())
+    );
+    let seen = shown(&rotation.retired(Moment(9)));
+    assert_eq!(seen["removeAt"], 59);
+}

@@ -1,0 +1,64 @@
+//! `lamp device renew`: answered with an operation, followed to its end.
+
+use clap::Args;
+
+use crate::api::{Api, Call};
+use crate::bulk::{self, CONCURRENCY};
+use crate::failure::{Exit, Failure};
+use crate::keys;
+use crate::operation::{self, Patience};
+use crate::output::Format;
+use crate::progress;
+
+/// Which devices, and whether to wait.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The devices' thing names
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
+
+    /// Wait until each device has proved its new certificate and the old one
+    /// is deleted after its time of grace, or until the old one is kept;
+    /// without, the exit code is 4 while anything still runs
+    #[arg(long)]
+    wait: bool,
+
+    #[command(flatten)]
+    patience: Patience,
+
+    /// How many devices are renewed at a time
+    #[arg(long, default_value_t = CONCURRENCY, value_name = "N")]
+    concurrency: usize,
+}
+
+pub(super) async fn run(arguments: &Arguments, api: &Api, format: Format) -> Result<Exit, Failure> {
+    let bar = progress::bar("renewing", arguments.names.len());
+    let items = arguments
+        .names
+        .iter()
+        .map(|name| (name.clone(), ()))
+        .collect();
+    let outcomes = bulk::each(
+        items,
+        arguments.concurrency,
+        format,
+        &bar,
+        async |name, ()| {
+            // Sent again after a lost reply, it is the same renewal, even if
+            // that has ended meanwhile.
+            let call = Call::post(&["devices", name, "certificate", "renewal"])
+                .idempotency_key(&keys::token());
+            let answer = api.send(call).await?.body;
+            let operation = match (arguments.wait, answer["operationId"].as_str()) {
+                (true, Some(id)) => operation::wait_for(api, id, arguments.patience).await?,
+                _ => answer,
+            };
+            Ok((operation::exit(&operation), operation))
+        },
+    )
+    .await;
+    if !format.is_json() {
+        operation::show_all(&outcomes, "how far");
+    }
+    Ok(bulk::conclude(&outcomes))
+}
