@@ -18,6 +18,15 @@ pub mod certificates;
 #[cfg(feature = "dynamodb")]
 pub mod claims;
 pub mod clock;
+#[cfg(all(
+    feature = "dynamodb",
+    feature = "iot",
+    feature = "iotdata",
+    feature = "iottunnel",
+    feature = "s3",
+    feature = "sfn"
+))]
+pub mod compromise;
 #[cfg(all(feature = "dynamodb", feature = "iot", feature = "kms", feature = "s3"))]
 pub mod create;
 #[cfg(feature = "custom-resource")]
@@ -41,6 +50,13 @@ pub mod handout;
 pub mod http;
 #[cfg(feature = "iot")]
 pub mod issuer;
+#[cfg(all(
+    feature = "iot",
+    feature = "iotdata",
+    feature = "iottunnel",
+    feature = "s3"
+))]
+pub mod links;
 #[cfg(feature = "iot")]
 pub mod organisation;
 #[cfg(feature = "dynamodb")]

@@ -100,9 +100,9 @@ impl Renewals {
             sfn: aws_sdk_sfn::Client::new(sdk),
             workflow_arn: setup::required("ROTATE_WORKFLOW_ARN")?,
             windows: Windows {
-                request_millis: seconds_from_env("REQUEST_WINDOW_SECONDS")?,
-                proof_millis: seconds_from_env("PROOF_WINDOW_SECONDS")?,
-                grace_millis: seconds_from_env("GRACE_SECONDS")?,
+                request_millis: setup::seconds("REQUEST_WINDOW_SECONDS")?,
+                proof_millis: setup::seconds("PROOF_WINDOW_SECONDS")?,
+                grace_millis: setup::seconds("GRACE_SECONDS")?,
             },
             certificate_arn_prefix: setup::required("CERTIFICATE_ARN_PREFIX")?,
         })
@@ -210,12 +210,4 @@ fn answer(next: &Next, phase: Phase, now: Moment) -> Answer {
         Next::Do(_) => Answer::Sleep { seconds: 1 },
         Next::Ended => Answer::Ended { phase },
     }
-}
-
-fn seconds_from_env(name: &str) -> Result<u64, Failure> {
-    let text = setup::required(name)?;
-    let seconds: u64 = text
-        .parse()
-        .map_err(|_| Failure::bug(format!("{name} is {text:?}, which is no number of seconds")))?;
-    Ok(seconds * 1000)
 }

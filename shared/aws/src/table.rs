@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use lamplighter_domain::Failure;
 use lamplighter_domain::authority::AuthorityId;
 use lamplighter_domain::names::{
-    CertificateId, OperationId, ProfileName, SweepId, ThingName, ThingTypeName,
+    CaseId, CertificateId, OperationId, ProfileName, SweepId, ThingName, ThingTypeName,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -72,6 +72,11 @@ impl Key {
     /// `OP#id / OPERATION`.
     pub fn operation(id: &OperationId) -> Self {
         Self::new(format!("OP#{id}"), "OPERATION")
+    }
+
+    /// `CASE#id / CASE`.
+    pub fn case(id: &CaseId) -> Self {
+        Self::new(format!("CASE#{id}"), "CASE")
     }
 
     /// `PROFILE#name / PROFILE`.

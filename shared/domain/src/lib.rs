@@ -23,6 +23,7 @@ pub mod announcement;
 pub mod authority;
 pub mod catalog;
 pub mod claim;
+pub mod compromise;
 pub mod create;
 pub mod csr;
 pub mod default_policy;

@@ -2,6 +2,7 @@
 
 use aws_sdk_dynamodb::types::{ConditionCheck, Delete, Put, TransactWriteItem, Update};
 use lamplighter_domain::Failure;
+use lamplighter_domain::compromise;
 use lamplighter_domain::device::{CertificateRecord, DeviceRecord, DeviceStatus};
 use lamplighter_domain::names::{CertificateId, OperationId, SweepId, ThingName};
 use lamplighter_domain::operation::{KEPT_MILLIS, Operation, OperationKind, OperationStatus};
@@ -51,6 +52,9 @@ impl Renewals {
         let certificate = self.certificate(name, &old).await?.ok_or_else(|| {
             Failure::bug(format!("{name} has no record of its certificate {old}"))
         })?;
+        if let Some(device) = &device {
+            compromise::renewable(device, Some(&certificate))?;
+        }
         let now = clock::now();
         let mut rotation = Rotation::start(
             id.clone(),
@@ -65,7 +69,9 @@ impl Renewals {
         let still = ConditionCheck::builder()
             .table_name(&self.table.name)
             .set_key(Some(Key::device(name).item()))
-            .condition_expression("#status = :active AND certificateId = :old")
+            .condition_expression(
+                "#status = :active AND certificateId = :old AND attribute_not_exists(quarantinedAt)",
+            )
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":active", table::attribute(&DeviceStatus::Active)?)
             .expression_attribute_values(":old", table::attribute(&old)?);
