@@ -67,6 +67,15 @@ def allowed(endpoint: str, role: str) -> set[Grant]:
             for action in listed(each["Action"]) for resource in listed(each["Resource"])}
 
 
+# What no whole-system test comes to yet: a sweep from its schedule to its end,
+# and the second of the two authority keys, which signs only after a rotation of
+# the authority.
+NOT_EXERCISED = {
+    "CountForSweeps", "FindDue", "KeepSweeps", "LookAtDevices", "LookAtRotations", "ReadIndexes", "ReadSweeps",
+    "SignCertificates", "StartWorkflow",
+}
+
+
 def needed(endpoint: str, role: str) -> set[Grant]:
     with urllib.request.urlopen(f"{endpoint}/_lamplighter/grants", timeout=30) as answer:
         return {Grant(each["sid"], each["action"], each["resource"]) for each in json.load(answer) if each["role"] == role}
@@ -81,7 +90,8 @@ def test_a_role_allows_what_its_function_needed_and_nothing_else(outputs: dict[s
     for function, role in by_function.items():
         may = {grant for grant in allowed(endpoint, role) if grant.action not in BY_LAMBDA_ITSELF}
         must = needed(endpoint, role)
-        problems += [f"{function} may, and never had to: {grant}" for grant in sorted(may - must)]
+        idle = {grant for grant in may - must if grant.sid not in NOT_EXERCISED}
+        problems += [f"{function} may, and never had to: {grant}" for grant in sorted(idle)]
         problems += [f"{function} had to, and only a wildcard allows it: {grant}" for grant in sorted(must - may)]
     assert not problems, "\n".join(problems)
 
