@@ -18,6 +18,7 @@ mod fleet_csv;
 mod keys;
 mod operation;
 mod output;
+mod policy;
 mod progress;
 mod reference;
 mod settings;
@@ -78,6 +79,9 @@ enum Group {
     /// Cases of compromise: devices that were, or may have to be, cut off
     #[command(subcommand)]
     Case(case::Command),
+    /// Shared policies: every device under one stopped at once
+    #[command(subcommand)]
+    Policy(policy::Command),
     /// Sweeps: the renewal of what is due
     #[command(subcommand)]
     Sweep(sweep::Command),
@@ -108,6 +112,7 @@ async fn run(lamp: &Lamp) -> Result<Exit, Failure> {
         Group::Fleet(command) => fleet::run(command, &lamp.target, lamp.output).await,
         Group::Cert(command) => cert::run(command, &connect().await?, lamp.output, now()).await,
         Group::Case(command) => case::run(command, &connect().await?, lamp.output).await,
+        Group::Policy(command) => policy::run(command, &connect().await?, lamp.output).await,
         Group::Sweep(command) => sweep::run(command, &connect().await?, lamp.output).await,
         Group::Operation(command) => operation::run(command, &connect().await?, lamp.output).await,
     }

@@ -4,6 +4,7 @@ mod handler;
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use lamplighter_aws::compromise::Cases;
+use lamplighter_aws::stops::Stops;
 use lamplighter_aws::{setup, telemetry};
 use serde_json::Value;
 
@@ -11,9 +12,9 @@ use serde_json::Value;
 async fn main() -> Result<(), Error> {
     telemetry::start();
     let sdk = setup::sdk().await;
-    let cases = Cases::from_env(&sdk)?;
+    let (cases, stops) = (Cases::from_env(&sdk)?, Stops::from_env(&sdk)?);
     run(service_fn(async |event: LambdaEvent<Value>| {
-        handler::handle(&cases, event.payload).await
+        handler::handle(&cases, &stops, event.payload).await
     }))
     .await
 }

@@ -5,8 +5,10 @@
 //! names a certificate, a tunnel or a version that no later device has, so two
 //! invocations at once do what one would (invariant 6).
 
+mod audit;
 mod rows;
 mod secure;
+mod suspect;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -22,8 +24,11 @@ use serde_json::json;
 
 use crate::failure::{self, Cause};
 use crate::links::Links;
+use crate::renewal::Renewals;
 use crate::table::{Key, Table};
 use crate::{clock, query, setup};
+
+pub use audit::Notifications;
 
 /// How often a report is filed anew while others change the same device.
 const ATTEMPTS: u32 = 8;
@@ -33,12 +38,13 @@ const REQUEST_BUDGET: Duration = Duration::from_secs(10);
 const STEP_BUDGET: Duration = Duration::from_secs(30);
 
 /// The clients and settings that cases work with.
-#[derive(Clone)]
 pub struct Cases {
     /// The registry.
     pub table: Table,
     /// What leads to all that can act.
     pub links: Links,
+    /// What replaces certificates.
+    pub renewals: Renewals,
     /// Workflows.
     pub sfn: aws_sdk_sfn::Client,
     /// The workflow that goes on while AWS settles.
@@ -63,6 +69,13 @@ pub struct Step {
 pub enum Answer {
     /// Nothing is left to do for this case.
     Done,
+    /// Call again: the device has time left.
+    Sleep {
+        /// After how many seconds.
+        seconds: u64,
+    },
+    /// The device's time is over, and the certificate is not replaced.
+    Overdue,
     /// Call again, for AWS is settling.
     Pending {
         /// After how many seconds.
@@ -76,6 +89,7 @@ impl Cases {
         Ok(Self {
             table: Table::from_env(sdk)?,
             links: Links::from_env(sdk)?,
+            renewals: Renewals::from_env(sdk)?,
             sfn: aws_sdk_sfn::Client::new(sdk),
             workflow_arn: setup::required("COMPROMISE_WORKFLOW_ARN")?,
             deny_policy: setup::required("DENY_POLICY")?,
@@ -95,7 +109,10 @@ impl Cases {
         self.start(&case).await?;
         match case.verdict {
             Verdict::Confirmed => self.secure(case, REQUEST_BUDGET).await,
-            Verdict::Suspected => Ok(case),
+            Verdict::Suspected => {
+                self.replace(&case).await?;
+                Ok(case)
+            }
         }
     }
 
@@ -182,7 +199,7 @@ impl Cases {
                     None => Answer::Pending { seconds: 5 },
                 })
             }
-            Verdict::Suspected => Ok(Answer::Done),
+            Verdict::Suspected => self.look_after(case).await,
         }
     }
 

@@ -23,6 +23,7 @@ pub mod clock;
     feature = "iot",
     feature = "iotdata",
     feature = "iottunnel",
+    feature = "kms",
     feature = "s3",
     feature = "sfn"
 ))]
@@ -79,6 +80,8 @@ pub mod server_ca;
 pub mod setup;
 #[cfg(feature = "kms")]
 pub mod signing;
+#[cfg(all(feature = "dynamodb", feature = "iot"))]
+pub mod stops;
 #[cfg(feature = "dynamodb")]
 pub mod sweep_rows;
 #[cfg(all(feature = "dynamodb", feature = "sfn"))]

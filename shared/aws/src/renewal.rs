@@ -14,7 +14,7 @@ mod start;
 use aws_config::SdkConfig;
 use lamplighter_domain::due::RenewalAge;
 use lamplighter_domain::names::{OperationId, SweepId, ThingName};
-use lamplighter_domain::rotation::{Next, Phase, Windows};
+use lamplighter_domain::rotation::{Next, Phase, Reason, Windows};
 use lamplighter_domain::time::Moment;
 use lamplighter_domain::{Failure, Kind};
 use serde::{Deserialize, Serialize};
@@ -115,7 +115,10 @@ impl Renewals {
             return self.wait(step, token).await;
         }
         let sweep = step.sweep_id.as_ref();
-        match self.begin(&step.thing_name, &step.rotation_id, sweep).await {
+        match self
+            .begin(&step.thing_name, &step.rotation_id, sweep, Reason::Due)
+            .await
+        {
             Ok(rotation) if rotation.phase.ended() => {
                 return Ok(Answer::Ended {
                     phase: rotation.phase,

@@ -65,7 +65,9 @@ impl Stops {
         by: &str,
     ) -> Result<Stopped, Failure> {
         if asked.dry_run {
-            return self.touched(policy, "DRY_RUN", self.lock(policy).await?).await;
+            return self
+                .touched(policy, "DRY_RUN", self.lock(policy).await?)
+                .await;
         }
         let lock = match self.lock(policy).await? {
             Some(lock) => lock,
@@ -212,7 +214,9 @@ impl Stops {
         let certificates = targets.iter().filter(|arn| arn.contains(":cert/")).count();
         let (mut all, mut groups, mut more) = (BTreeSet::new(), BTreeMap::new(), false);
         for group in names {
-            let (devices, rest) = self.devices(&group, MOST_COUNTED.saturating_sub(all.len())).await?;
+            let (devices, rest) = self
+                .devices(&group, MOST_COUNTED.saturating_sub(all.len()))
+                .await?;
             more |= rest;
             groups.insert(group, devices.len());
             all.extend(devices);
@@ -230,10 +234,7 @@ impl Stops {
 
     async fn targets(&self, policy: &PolicyName) -> Result<BTreeSet<String>, Failure> {
         let request = self.iot.list_targets_for_policy();
-        let mut pages = request
-            .policy_name(policy.as_str())
-            .into_paginator()
-            .send();
+        let mut pages = request.policy_name(policy.as_str()).into_paginator().send();
         let mut targets = BTreeSet::new();
         while let Some(page) = pages.next().await {
             let page = match page {
@@ -248,11 +249,7 @@ impl Stops {
     }
 
     /// The devices in a group and in those below it, and whether there are more.
-    async fn devices(
-        &self,
-        group: &str,
-        most: usize,
-    ) -> Result<(BTreeSet<String>, bool), Failure> {
+    async fn devices(&self, group: &str, most: usize) -> Result<(BTreeSet<String>, bool), Failure> {
         let request = self.iot.list_things_in_thing_group();
         let mut pages = request
             .thing_group_name(group)

@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use lamplighter_domain::Failure;
 use lamplighter_domain::authority::AuthorityId;
 use lamplighter_domain::names::{
-    CaseId, CertificateId, OperationId, ProfileName, SweepId, ThingName, ThingTypeName,
+    CaseId, CertificateId, OperationId, PolicyName, ProfileName, SweepId, ThingName, ThingTypeName,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -77,6 +77,11 @@ impl Key {
     /// `CASE#id / CASE`.
     pub fn case(id: &CaseId) -> Self {
         Self::new(format!("CASE#{id}"), "CASE")
+    }
+
+    /// `POLICY#name / LOCK`: that somebody has stopped a shared policy.
+    pub fn policy_lock(name: &PolicyName) -> Self {
+        Self::new(format!("POLICY#{name}"), "LOCK")
     }
 
     /// `PROFILE#name / PROFILE`.

@@ -10,6 +10,7 @@
 //! Securing is a reconciler, as deletion is: what is seen in, what is to be
 //! done out, and the look that finds nothing left is what the case records.
 
+pub mod audit;
 mod secure;
 #[cfg(test)]
 mod tests;
@@ -133,6 +134,9 @@ pub struct Case {
     /// Whether the device's MQTT session has been dropped, which no look shows.
     #[serde(default)]
     pub session_dropped: bool,
+    /// A suspicion: when the deadline had passed and it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overdue_at: Option<Moment>,
     /// A confirmation: what the last look found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub found: Vec<ProofLine>,
@@ -151,6 +155,24 @@ pub struct Case {
     /// Counts the row's changes.
     pub version: u64,
 }
+
+/// How a suspicion stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suspicion {
+    /// The certificate is the device's no more.
+    Replaced,
+    /// An operator has closed the case.
+    Closed,
+    /// It is not replaced, and the deadline has passed. It stays in force: no
+    /// light is cut off on suspicion.
+    Overdue,
+    /// Look again after so many ms.
+    Waiting(u64),
+}
+
+/// How soon at the least, and how late at the most, a suspicion is looked at
+/// again, in ms: the older it is, the later.
+const LOOK_AGAIN_MILLIS: (u64, u64) = (3_000, 30 * 60 * 1000);
 
 /// What is to become of a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -255,6 +277,7 @@ pub fn file(
         opened_at: filing.at,
         deadline: suspected.then(|| filing.at.plus_millis(filing.window_millis)),
         replaced_at: None,
+        overdue_at: None,
         session_dropped: false,
         found: Vec::new(),
         secured_at: None,
@@ -298,6 +321,24 @@ impl Case {
         self.closed_at = Some(now);
         self.closed_by = Some(by.to_owned());
         Ok(self)
+    }
+
+    /// How a suspicion stands, by the device's record.
+    pub fn suspicion(&self, device: Option<&DeviceRecord>, now: Moment) -> Suspicion {
+        let same = device.filter(|device| self.is_about(device));
+        let has_it =
+            same.is_some_and(|device| device.certificate_id.as_ref() == Some(&self.certificate_id));
+        let deadline = self.deadline.unwrap_or(now);
+        match self.status {
+            CaseStatus::Closed => Suspicion::Closed,
+            CaseStatus::Open if !has_it => Suspicion::Replaced,
+            CaseStatus::Open if now >= deadline => Suspicion::Overdue,
+            CaseStatus::Open => {
+                let (least, most) = LOOK_AGAIN_MILLIS;
+                let later = self.opened_at.until(now).clamp(least, most);
+                Suspicion::Waiting(later.min(now.until(deadline)))
+            }
+        }
     }
 
     /// Whether this record is of the device that the case is about.

@@ -38,6 +38,7 @@ pub mod operation;
 pub mod preregistration;
 pub mod request;
 pub mod rotation;
+pub mod stop;
 pub mod sweep;
 pub mod time;
 pub mod view;

@@ -148,7 +148,15 @@ mod tests {
     #[test]
     fn the_version_that_stops_is_kept_for_the_next_time() {
         let reserved = |version: &str| Ok(Source::Reserved(version.to_owned()));
-        let five = |last| [("1", false), ("2", false), ("3", false), ("4", false), ("5", last)];
+        let five = |last| {
+            [
+                ("1", false),
+                ("2", false),
+                ("3", false),
+                ("4", false),
+                ("5", last),
+            ]
+        };
         check("1", &[("1", false)], Ok(Source::Missing));
         check("2", &[("1", false), ("2", false)], Ok(Source::Missing));
         check("1", &[("1", false), ("2", true)], reserved("2"));

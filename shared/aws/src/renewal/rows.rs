@@ -6,7 +6,7 @@ use lamplighter_domain::compromise;
 use lamplighter_domain::device::{CertificateRecord, DeviceRecord, DeviceStatus};
 use lamplighter_domain::names::{CertificateId, OperationId, SweepId, ThingName};
 use lamplighter_domain::operation::{KEPT_MILLIS, Operation, OperationKind, OperationStatus};
-use lamplighter_domain::rotation::Rotation;
+use lamplighter_domain::rotation::{Reason, Rotation};
 use lamplighter_domain::time::Moment;
 
 use super::{Renewals, Step};
@@ -43,6 +43,7 @@ impl Renewals {
         name: &ThingName,
         id: &OperationId,
         sweep: Option<&SweepId>,
+        reason: Reason,
     ) -> Result<Rotation, Failure> {
         let (earlier, device) = tokio::try_join!(self.rotation(name), self.device(name))?;
         if let Some(rotation) = earlier.as_ref().filter(|row| row.rotation_id == *id) {
@@ -66,6 +67,7 @@ impl Renewals {
             now,
         )?;
         rotation.sweep_id = sweep.cloned();
+        rotation.reason = reason;
         let still = ConditionCheck::builder()
             .table_name(&self.table.name)
             .set_key(Some(Key::device(name).item()))

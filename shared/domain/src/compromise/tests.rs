@@ -298,3 +298,34 @@ fn a_certificate_that_is_anothers_is_left_to_it() {
     seen.certificates.insert(id('f'), foreign);
     assert!(effects_now(&seen).contains(&Effect::Revoke(id('f'))));
 }
+
+#[test]
+fn a_suspicion_waits_for_another_certificate_or_its_deadline() {
+    let mut case = opened(Verdict::Suspected);
+    case.deadline = Some(Moment(10 + 10_000_000));
+    let renewed = DeviceRecord {
+        certificate_id: Some(id('b')),
+        ..device()
+    };
+    let anew = DeviceRecord {
+        created_by: OperationId::from_random([8; 16]),
+        ..device()
+    };
+    let check = |device: Option<&DeviceRecord>, now: u64, wanted: Suspicion| {
+        assert_eq!(case.suspicion(device, Moment(now)), wanted, "{now}");
+    };
+    check(Some(&renewed), 20, Suspicion::Replaced);
+    check(Some(&anew), 20, Suspicion::Replaced);
+    check(None, 20, Suspicion::Replaced);
+    check(Some(&device()), 20, Suspicion::Waiting(3_000));
+    check(Some(&device()), 60_010, Suspicion::Waiting(60_000));
+    check(Some(&device()), 5_000_010, Suspicion::Waiting(1_800_000));
+    check(Some(&device()), 9_999_010, Suspicion::Waiting(1_000));
+    check(Some(&device()), 10_000_010, Suspicion::Overdue);
+    check(Some(&renewed), 10_000_010, Suspicion::Replaced);
+    let closed = case.clone().close("arn:bob", Moment(20)).unwrap();
+    assert_eq!(
+        closed.suspicion(Some(&device()), Moment(30)),
+        Suspicion::Closed
+    );
+}

@@ -24,6 +24,8 @@ pub struct CaseView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     replaced_at: Option<Moment>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    overdue_at: Option<Moment>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     secured_at: Option<Moment>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hindrance: Option<&'a str>,
@@ -49,6 +51,7 @@ impl<'a> CaseView<'a> {
             opened_at: case.opened_at,
             deadline: case.deadline,
             replaced_at: case.replaced_at,
+            overdue_at: case.overdue_at,
             secured_at: case.secured_at,
             hindrance: case
                 .hindrance
