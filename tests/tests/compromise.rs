@@ -114,7 +114,14 @@ async fn no_key_of_a_quarantined_device_is_handed_out() {
     let cloud = Cloud::open();
     let thing = unique("vault");
     created(&cloud, &json!({"thingName": thing})).await;
-    assert_eq!(versions(&cloud, &format!("keys/{thing}/")).await.len(), 1);
+    // Every version goes, not only the one that is read.
+    let stored = versions(&cloud, &format!("keys/{thing}/")).await;
+    let first = stored.first().expect("a sealed key");
+    let (key, _) = first.split_once(' ').expect("a key and its version");
+    let path = format!("/{}/{key}", cloud.stack("CustodyBucket"));
+    let put = Ask::new("PUT", path).text("another version");
+    assert_eq!(cloud.aws("s3", &put).await.status, 200);
+    assert_eq!(versions(&cloud, &format!("keys/{thing}/")).await.len(), 2);
     let case = opened(&cloud, &thing, "confirmed").await;
     let ask = Ask::credentials(&thing);
     assert_eq!(cloud.api(&ask).await.expect(403)["code"], "Denied");

@@ -35,7 +35,7 @@ impl Cases {
             let stages = domain::effects(&seen, &case);
             let over = started.elapsed() > budget;
             if stages.is_empty() || over {
-                let found = domain::found(&seen);
+                let found = domain::found(&seen, &case);
                 return self.record(case.observed(found, clock::now())).await;
             }
             let until = clock::now().plus_millis(EFFECTS_MILLIS);

@@ -134,7 +134,7 @@ fn purges(
 }
 
 /// What a look amounts to: a line for each certificate and each way to act.
-pub fn found(seen: &Seen) -> Vec<ProofLine> {
+pub fn found(seen: &Seen, case: &Case) -> Vec<ProofLine> {
     let mut lines: Vec<_> = seen
         .certificates
         .iter()
@@ -150,6 +150,11 @@ pub fn found(seen: &Seen) -> Vec<ProofLine> {
             "connection",
             "iot:GetConnection",
             seen.connected.then_some("a connected client"),
+        ),
+        line(
+            "session",
+            "iot:DeleteConnection",
+            (!case.session_dropped).then_some("not dropped yet"),
         ),
         line("tunnels", "iot:ListTunnels, OPEN, all pages", &seen.tunnels),
         line(

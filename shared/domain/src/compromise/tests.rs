@@ -267,7 +267,8 @@ fn wherever_it_is_broken_off_looking_again_secures_the_device() {
             Vec::<Stage>::new(),
             "after {broken_off}"
         );
-        assert!(is_clear(&found(&seen)), "{:?}", found(&seen));
+        let found = found(&seen, &case);
+        assert!(is_clear(&found), "{found:?}");
         assert_eq!(seen.certificates.len(), 2);
     }
 }
@@ -283,7 +284,29 @@ fn nobody_comes_in_before_anybody_is_thrown_out() {
     };
     assert!(at(&Effect::Revoke(id('a'))) < at(&Effect::CloseConnection));
     assert!(at(&Effect::CloseConnection) < at(&Effect::Deny("arn:cert".to_owned())));
-    assert!(!is_clear(&found(&busy())));
+    assert!(!is_clear(&found(&busy(), &opened(Verdict::Confirmed))));
+}
+
+#[test]
+fn a_session_is_dropped_once_though_nobody_is_connected() {
+    let (mut seen, mut case) = (busy(), opened(Verdict::Confirmed));
+    for (connected, dropped, closes) in [
+        (false, false, true),
+        (false, true, false),
+        (true, true, true),
+        (true, false, true),
+    ] {
+        (seen.connected, case.session_dropped) = (connected, dropped);
+        let effects = effects(&seen, &case).concat();
+        let told = found(&seen, &case);
+        let clear = told.iter().filter(|line| line.clear).count();
+        assert_eq!(
+            effects.contains(&Effect::CloseConnection),
+            closes,
+            "{connected} {dropped}"
+        );
+        assert_eq!(clear, usize::from(!connected) + usize::from(dropped));
+    }
 }
 
 #[test]
