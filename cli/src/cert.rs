@@ -1,10 +1,12 @@
-//! `lamp cert`: certificates by the day on which they are due.
+//! `lamp cert`: certificates by the day on which they are due, and what is
+//! reported of them.
 
 use clap::{Args, Subcommand};
 use lamplighter_domain::time::{Day, Moment};
 use serde_json::Value;
 
 use crate::api::{Api, Call};
+use crate::case;
 use crate::failure::{Exit, Failure};
 use crate::output::{self, Format};
 
@@ -16,6 +18,8 @@ const PAGE: usize = 100;
 pub(crate) enum Command {
     /// List certificates that are due for renewal, the oldest day first
     Due(DueArguments),
+    /// Report that somebody else has, or may have, a device's key
+    Compromised(case::Report),
 }
 
 /// Which certificates.
@@ -35,7 +39,18 @@ pub(crate) async fn run(
     format: Format,
     now: Moment,
 ) -> Result<Exit, Failure> {
-    let Command::Due(arguments) = command;
+    match command {
+        Command::Due(arguments) => due(arguments, api, format, now).await,
+        Command::Compromised(report) => case::report(report, api, format).await,
+    }
+}
+
+async fn due(
+    arguments: &DueArguments,
+    api: &Api,
+    format: Format,
+    now: Moment,
+) -> Result<Exit, Failure> {
     let days = format!("..{}", Day::of(now).plus(arguments.within));
     let mut rows = Vec::new();
     let mut left = arguments.limit.unwrap_or(usize::MAX);

@@ -8,6 +8,7 @@
 mod api;
 mod bulk;
 mod ca;
+mod case;
 mod catalog;
 mod cert;
 mod device;
@@ -17,6 +18,7 @@ mod fleet_csv;
 mod keys;
 mod operation;
 mod output;
+mod policy;
 mod progress;
 mod reference;
 mod settings;
@@ -71,9 +73,15 @@ enum Group {
     /// Many devices at once
     #[command(subcommand)]
     Fleet(fleet::Command),
-    /// Certificates: when each is due for renewal
+    /// Certificates: when each is due for renewal, and what is reported of them
     #[command(subcommand)]
     Cert(cert::Command),
+    /// Cases of compromise: devices that were, or may have to be, cut off
+    #[command(subcommand)]
+    Case(case::Command),
+    /// Shared policies: every device under one stopped at once
+    #[command(subcommand)]
+    Policy(policy::Command),
     /// Sweeps: the renewal of what is due
     #[command(subcommand)]
     Sweep(sweep::Command),
@@ -103,6 +111,8 @@ async fn run(lamp: &Lamp) -> Result<Exit, Failure> {
         Group::Device(command) => device::run(command, connect, &lamp.target, lamp.output).await,
         Group::Fleet(command) => fleet::run(command, &lamp.target, lamp.output).await,
         Group::Cert(command) => cert::run(command, &connect().await?, lamp.output, now()).await,
+        Group::Case(command) => case::run(command, &connect().await?, lamp.output).await,
+        Group::Policy(command) => policy::run(command, &connect().await?, lamp.output).await,
         Group::Sweep(command) => sweep::run(command, &connect().await?, lamp.output).await,
         Group::Operation(command) => operation::run(command, &connect().await?, lamp.output).await,
     }

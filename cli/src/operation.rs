@@ -220,11 +220,17 @@ fn show_steps(operation: &Value) {
 }
 
 fn show_proof(operation: &Value) {
-    if proof(operation).is_empty() {
+    show_lines(&operation["proof"], "proof of");
+}
+
+/// What was looked for and found, a line each; nothing where there is none.
+pub(crate) fn show_lines(lines: &Value, subject: &str) {
+    let lines = lines.as_array().map_or(&[][..], Vec::as_slice);
+    if lines.is_empty() {
         return;
     }
-    let mut table = output::table(&["proof of", "looked", "found", "clear"]);
-    for line in proof(operation) {
+    let mut table = output::table(&[subject, "looked", "found", "clear"]);
+    for line in lines {
         let clear = line["clear"] == true;
         table.add_row([
             output::plain(&line["subject"]).into(),

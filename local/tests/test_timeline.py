@@ -27,7 +27,7 @@ def test_who_acted_and_when() -> None:
         line(9, "decided", rotation="op-2", to="REQUESTED", old=NEW, **{"from": "DONE"}),
         line(4, "did", effect="AttachNew"),
         line(5, "decided", old=OLD, new=NEW, to="ISSUED", **{"from": "ISSUING"}),
-        line(6, "heard", word="connected", **{"with": NEW}),
+        line(6, "heard", word="subscribed", **{"with": NEW}),
         line(7, "heard", word="proof", **{"with": "c" * 64}),
     ]
     found = rotations(messages, "light")
@@ -38,7 +38,7 @@ def test_who_acted_and_when() -> None:
         "   2.000 s  light    says request, with the old certificate aaaaaaaa…",
         "   3.000 s  AWS      attach the new certificate to the thing, beside the old",
         "   4.000 s  service  ISSUING → ISSUED",
-        "   5.000 s  light    connected, with the new certificate bbbbbbbb…",
+        "   5.000 s  light    subscribed, with the new certificate bbbbbbbb…",
         "   6.000 s  light    says proof, with the unknown certificate cccccccc…",
     ]
     assert rotations(messages, "nobody") == {}

@@ -10,6 +10,7 @@
 )]
 
 pub mod authority;
+pub mod cases;
 pub mod cloud;
 pub mod delivery;
 pub mod device;

@@ -56,17 +56,17 @@ async fn a_rotation_takes_no_key_that_is_in_use() {
 
     let mut light = Light::new(&cloud).await;
     let step = light.event(&cloud, Event::Step).await;
-    delivered(&cloud, &step, false).await;
+    delivered(&cloud, &step, None).await;
     light.key = theirs;
     let request = light.event(&cloud, Event::Request).await;
-    delivered(&cloud, &request, false).await;
+    delivered(&cloud, &request, None).await;
     let row = light.row(&cloud).await;
     assert!(row["wish"].is_null(), "{row}");
 
     light.key = Key::make(&light.thing);
     let request = light.event(&cloud, Event::Request).await;
-    delivered(&cloud, &request, false).await;
-    delivered(&cloud, &step, false).await;
+    delivered(&cloud, &request, None).await;
+    delivered(&cloud, &step, None).await;
     assert_eq!(light.phase(&cloud).await, "ISSUED");
     let state = state_of(&cloud, &light.thing).await;
     assert_eq!(state["keys"], 2, "{state}");

@@ -8,7 +8,7 @@ use lamplighter_aws::{clock, due, http, query, sweep_rows};
 use lamplighter_domain::Failure;
 use lamplighter_domain::due::query::DueQuery;
 use lamplighter_domain::listing::ListQuery;
-use lamplighter_domain::names::{OperationId, SweepId, ThingName};
+use lamplighter_domain::names::{CaseId, OperationId, SweepId, ThingName};
 use serde_json::Value;
 
 /// Answers one request.
@@ -37,6 +37,9 @@ async fn read(table: &Table, request: &http::Request) -> Result<Value, Failure> 
                 &OperationId::parse(http::path(request, "operationId"))?,
             )
             .await
+        }
+        "GET /cases/{caseId}" => {
+            query::case(table, &CaseId::parse(http::path(request, "caseId"))?).await
         }
         "GET /certificates" => {
             let wanted = DueQuery::parse(request.raw_query_string.as_deref().unwrap_or_default())?;

@@ -8,6 +8,7 @@ use lamplighter_aws::{http, telemetry};
 use lamplighter_domain::Failure;
 use lamplighter_domain::fields;
 use lamplighter_domain::names::ThingName;
+use lamplighter_domain::rotation::Reason;
 use lamplighter_domain::time::Moment;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -44,7 +45,7 @@ async fn over_http(renewals: &Renewals, event: Value) -> http::Response {
             &http::body(&request)?,
             http::header(&request, "idempotency-key").as_deref(),
         )?;
-        renewals.request(&name, key.as_deref()).await
+        renewals.request(&name, key.as_deref(), Reason::Due).await
     };
     match started.await {
         Ok(started) => http::answer(202, &started),

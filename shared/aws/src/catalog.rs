@@ -9,6 +9,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use lamplighter_domain::catalog::{self, Catalog, CatalogPlan, Entry, Item, Observed};
 use lamplighter_domain::claim::Profile;
 use lamplighter_domain::names::ThingTypeName;
+use lamplighter_domain::stop::Lock;
 use lamplighter_domain::{Failure, Kind};
 use serde::{Deserialize, Serialize};
 
@@ -113,6 +114,9 @@ impl Catalogs {
         let policies = each(catalog.policies.iter().map(|p| &p.name), |name| {
             aws.policy(name)
         });
+        let stopped = each(catalog.policies.iter().map(|p| &p.name), async |name| {
+            self.table.get::<Lock>(&Key::policy_lock(name)).await
+        });
         let groups = each(catalog.groups.iter().map(|g| &g.name), async |name| {
             Ok(aws.group(name).await?.map(|group| group.seen))
         });
@@ -126,6 +130,7 @@ impl Catalogs {
         Ok(Observed {
             thing_types: thing_types.await?,
             policies: policies.await?,
+            stopped: stopped.await?.into_keys().collect(),
             groups: groups.await?,
             billing_groups: billing_groups.await?,
             profiles: profiles.await?,

@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use lamplighter_domain::Failure;
 use lamplighter_domain::authority::Serial;
-use lamplighter_domain::names::OperationId;
+use lamplighter_domain::names::{CaseId, OperationId};
 use lamplighter_domain::time::Moment;
 
 /// The present moment.
@@ -23,6 +23,16 @@ pub fn operation_id() -> OperationId {
     let mut bytes = [0; 16];
     aws_lc_rs::rand::fill(&mut bytes).expect("the operating system gives randomness");
     OperationId::from_random(bytes)
+}
+
+/// A new case's id.
+///
+/// # Panics
+/// Without randomness from the operating system, which then has other troubles.
+pub fn case_id() -> CaseId {
+    let mut bytes = [0; 16];
+    aws_lc_rs::rand::fill(&mut bytes).expect("the operating system gives randomness");
+    CaseId::from_random(bytes)
 }
 
 /// A new certificate's serial number.

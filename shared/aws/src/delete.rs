@@ -6,10 +6,8 @@
 //! killed or frozen invocation had under way is over before the next one looks,
 //! and nothing of an old deletion can hit a device made anew under the name.
 
-use std::future::Future;
 use std::time::Duration;
 
-use futures_util::stream::{self, StreamExt as _};
 use lamplighter_domain::Failure;
 use lamplighter_domain::delete::{self as plan, DeleteProgress, ProofLine};
 use lamplighter_domain::names::{OperationId, ThingName};
@@ -18,18 +16,17 @@ use lamplighter_domain::time::Moment;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use crate::links::Links;
 use crate::table::Table;
 use crate::{clock, setup};
 
 mod certificates;
 mod claim;
 mod effects;
-mod objects;
 mod observe;
 mod registry;
 
 pub use claim::Claimed;
-pub use objects::Bucket;
 use registry::Held;
 
 /// For how long an invocation holds the operation.
@@ -50,18 +47,10 @@ const PAUSE: Duration = Duration::from_millis(700);
 pub struct Deletion {
     /// The registry.
     pub table: Table,
-    /// Things and certificates.
-    pub iot: aws_sdk_iot::Client,
-    /// Shadows, connections and retained messages.
-    pub data: aws_sdk_iotdataplane::Client,
-    /// Tunnels.
-    pub tunnels: aws_sdk_iotsecuretunneling::Client,
+    /// What leads to all that is to go.
+    pub links: Links,
     /// Workflows.
     pub sfn: aws_sdk_sfn::Client,
-    /// Where sealed keys lie.
-    pub custody: Bucket,
-    /// Where copies of them lie.
-    pub replica: Option<Bucket>,
     /// The workflow that calls until AWS has settled.
     pub workflow_arn: String,
 }
@@ -99,15 +88,10 @@ impl Deletion {
     /// Builds the clients, and reads the names from the environment.
     pub async fn from_env() -> Result<Self, Failure> {
         let sdk = setup::sdk().await;
-        let s3 = setup::s3(&sdk);
         Ok(Self {
             table: Table::from_env(&sdk)?,
-            iot: aws_sdk_iot::Client::new(&sdk),
-            data: aws_sdk_iotdataplane::Client::new(&sdk),
-            tunnels: aws_sdk_iotsecuretunneling::Client::new(&sdk),
+            links: Links::from_env(&sdk)?,
             sfn: aws_sdk_sfn::Client::new(&sdk),
-            custody: Bucket::new(setup::required("CUSTODY_BUCKET")?, s3.clone()),
-            replica: setup::optional("REPLICA_BUCKET").map(|name| Bucket::new(name, s3)),
             workflow_arn: setup::required("DELETE_WORKFLOW_ARN")?,
         })
     }
@@ -233,17 +217,6 @@ impl Deletion {
         self.fail(&held, &failure, clock::now()).await?;
         Ok(Answer::Failed)
     }
-}
-
-/// The most calls at a time for one device: the account's quotas are others' too.
-const AT_A_TIME: usize = 8;
-
-/// Runs all to their ends, some at a time, in any order.
-async fn at_once<F: Future>(work: impl IntoIterator<Item = F>) -> Vec<F::Output> {
-    stream::iter(work)
-        .buffer_unordered(AT_A_TIME)
-        .collect()
-        .await
 }
 
 fn seconds_left(operation: &Operation, now: Moment) -> u64 {

@@ -4,6 +4,7 @@
 //! answer leaves before the record is written. The key is never logged
 //! (invariant 4).
 
+use lamplighter_domain::compromise;
 use lamplighter_domain::device::{CertificateRecord, Custody, DeviceRecord, DeviceStatus};
 use lamplighter_domain::fields::Fields;
 use lamplighter_domain::handout::{self, Decision, HandOut};
@@ -55,6 +56,9 @@ impl Keys {
         let device: Option<DeviceRecord> = self.table.get(&Key::device(name)).await?;
         let id = certificate_of(name, device.as_ref())?;
         let certificate = self.certificate(name, &id).await?;
+        if let Some(device) = &device {
+            compromise::may_be_handed_out(device, Some(&certificate))?;
+        }
         // A hand-out that is refused anyway opens no key.
         let decision = decide(asked, &certificate)?;
         let private_key_pem = self.open(name, &certificate).await?;
@@ -128,7 +132,10 @@ impl Keys {
             .table_name(&self.table.name)
             .set_key(Some(Key::certificate(name, id).item()))
             .update_expression("SET handOut = :handOut")
-            .condition_expression("attribute_exists(PK) AND attribute_not_exists(handOut)")
+            .condition_expression(
+                "attribute_exists(PK) AND attribute_not_exists(handOut) \
+                 AND attribute_not_exists(revokedAt)",
+            )
             .expression_attribute_values(":handOut", table::attribute(hand_out)?)
             .send()
             .await;

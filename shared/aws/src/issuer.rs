@@ -60,6 +60,7 @@ impl Minted {
             not_after,
             due_at: Some(due.due_at),
             due_shard: Some(due.due_shard),
+            revoked_at: None,
             hand_out: None,
         }
     }

@@ -18,6 +18,16 @@ pub mod certificates;
 #[cfg(feature = "dynamodb")]
 pub mod claims;
 pub mod clock;
+#[cfg(all(
+    feature = "dynamodb",
+    feature = "iot",
+    feature = "iotdata",
+    feature = "iottunnel",
+    feature = "kms",
+    feature = "s3",
+    feature = "sfn"
+))]
+pub mod compromise;
 #[cfg(all(feature = "dynamodb", feature = "iot", feature = "kms", feature = "s3"))]
 pub mod create;
 #[cfg(feature = "custom-resource")]
@@ -43,6 +53,13 @@ pub mod http;
 pub mod issuer;
 #[cfg(feature = "dynamodb")]
 mod key_owners;
+#[cfg(all(
+    feature = "iot",
+    feature = "iotdata",
+    feature = "iottunnel",
+    feature = "s3"
+))]
+pub mod links;
 #[cfg(feature = "iot")]
 pub mod organisation;
 #[cfg(feature = "dynamodb")]
@@ -65,6 +82,8 @@ pub mod server_ca;
 pub mod setup;
 #[cfg(feature = "kms")]
 pub mod signing;
+#[cfg(all(feature = "dynamodb", feature = "iot"))]
+pub mod stops;
 #[cfg(feature = "dynamodb")]
 pub mod sweep_rows;
 #[cfg(all(feature = "dynamodb", feature = "sfn"))]

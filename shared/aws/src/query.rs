@@ -1,9 +1,10 @@
 //! Reads the registry for callers. AWS is never listed.
 
 use lamplighter_domain::Failure;
+use lamplighter_domain::compromise::{Case, CaseView};
 use lamplighter_domain::device::{CertificateRecord, DeviceRecord, Preregistration, Tombstone};
 use lamplighter_domain::listing::{ListQuery, Page, Read};
-use lamplighter_domain::names::{OperationId, ThingName};
+use lamplighter_domain::names::{CaseId, OperationId, ThingName};
 use lamplighter_domain::operation::{Operation, OperationKind};
 use lamplighter_domain::rotation::Rotation;
 use lamplighter_domain::view::{DeviceView, OperationView, absent};
@@ -101,4 +102,22 @@ fn sort_key(item: &Item) -> &str {
     item.get("SK")
         .and_then(|key| key.as_s().ok())
         .map_or("", String::as_str)
+}
+
+/// One case of compromise.
+pub async fn case(table: &Table, id: &CaseId) -> Result<Value, Failure> {
+    let case: Case = table
+        .get(&Key::case(id))
+        .await?
+        .ok_or_else(|| no_case(id))?;
+    Ok(json!(CaseView::new(&case)))
+}
+
+/// That there is no such case.
+pub(crate) fn no_case(id: &CaseId) -> Failure {
+    Failure::not_found(
+        "caseId",
+        format!("there is no case {id}"),
+        "Use the caseId that the report was answered with.",
+    )
 }

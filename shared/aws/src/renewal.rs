@@ -17,7 +17,7 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use lamplighter_domain::due::RenewalAge;
 use lamplighter_domain::names::{OperationId, SweepId, ThingName};
-use lamplighter_domain::rotation::{Next, Phase, Windows};
+use lamplighter_domain::rotation::{Next, Phase, Reason, Windows};
 use lamplighter_domain::time::Moment;
 use lamplighter_domain::{Failure, Kind};
 use serde::{Deserialize, Serialize};
@@ -109,9 +109,9 @@ impl Renewals {
             sfn: aws_sdk_sfn::Client::new(sdk),
             workflow_arn: setup::required("ROTATE_WORKFLOW_ARN")?,
             windows: Windows {
-                request_millis: seconds_from_env("REQUEST_WINDOW_SECONDS")?,
-                proof_millis: seconds_from_env("PROOF_WINDOW_SECONDS")?,
-                grace_millis: seconds_from_env("GRACE_SECONDS")?,
+                request_millis: setup::seconds("REQUEST_WINDOW_SECONDS")?,
+                proof_millis: setup::seconds("PROOF_WINDOW_SECONDS")?,
+                grace_millis: setup::seconds("GRACE_SECONDS")?,
             },
             certificate_arn_prefix: setup::required("CERTIFICATE_ARN_PREFIX")?,
         })
@@ -124,7 +124,10 @@ impl Renewals {
             return self.wait(step, token).await;
         }
         let sweep = step.sweep_id.as_ref();
-        match self.begin(&step.thing_name, &step.rotation_id, sweep).await {
+        match self
+            .begin(&step.thing_name, &step.rotation_id, sweep, Reason::Due)
+            .await
+        {
             Ok(rotation) if rotation.phase.ended() => {
                 return Ok(Answer::Ended {
                     phase: rotation.phase,
@@ -235,12 +238,4 @@ fn answer(next: &Next, phase: Phase, now: Moment) -> Answer {
         Next::Do(_) => Answer::Sleep { seconds: 1 },
         Next::Ended => Answer::Ended { phase },
     }
-}
-
-fn seconds_from_env(name: &str) -> Result<u64, Failure> {
-    let text = setup::required(name)?;
-    let seconds: u64 = text
-        .parse()
-        .map_err(|_| Failure::bug(format!("{name} is {text:?}, which is no number of seconds")))?;
-    Ok(seconds * 1000)
 }

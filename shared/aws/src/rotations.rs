@@ -72,7 +72,9 @@ fn ended(table: &Table, rotation: &Rotation) -> Result<TransactWriteItem, Failur
 /// Why a rotation that has ended did not renew.
 fn not_renewed(rotation: &Rotation) -> Failure {
     let reason = match (rotation.phase, &rotation.wish) {
-        (Phase::Fenced, _) => "the device was deleted meanwhile",
+        (Phase::Fenced, _) => {
+            "the device was deleted meanwhile, or a case of compromise has cut it off"
+        }
         _ if rotation.aborted => "the rotation was aborted",
         (_, None) => "the device sent no signing request before the deadline",
         (_, Some(_)) => "the device did not prove its new certificate before the deadline",

@@ -42,6 +42,15 @@ pub fn optional(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// A required number of seconds, in milliseconds.
+pub fn seconds(name: &str) -> Result<u64, Failure> {
+    let text = required(name)?;
+    let seconds: u64 = text
+        .parse()
+        .map_err(|_| Failure::bug(format!("{name} is {text:?}, which is no number of seconds")))?;
+    Ok(seconds * 1000)
+}
+
 /// At what age certificates of AWS IoT's own authority are renewed.
 pub fn renewal_age() -> Result<RenewalAge, Failure> {
     optional("RENEWAL_AGE_DAYS").map_or(Ok(RenewalAge::default()), |days| RenewalAge::parse(&days))

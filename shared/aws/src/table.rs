@@ -12,7 +12,7 @@ use lamplighter_domain::Failure;
 use lamplighter_domain::authority::AuthorityId;
 use lamplighter_domain::csr::PublicKeyId;
 use lamplighter_domain::names::{
-    CertificateId, OperationId, ProfileName, SweepId, ThingName, ThingTypeName,
+    CaseId, CertificateId, OperationId, PolicyName, ProfileName, SweepId, ThingName, ThingTypeName,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -78,6 +78,16 @@ impl Key {
     /// `KEY#publicKey / OWNER`.
     pub fn owner(key: &PublicKeyId) -> Self {
         Self::new(format!("KEY#{}", key.as_str()), "OWNER")
+    }
+
+    /// `CASE#id / CASE`.
+    pub fn case(id: &CaseId) -> Self {
+        Self::new(format!("CASE#{id}"), "CASE")
+    }
+
+    /// `POLICY#name / LOCK`: that somebody has stopped a shared policy.
+    pub fn policy_lock(name: &PolicyName) -> Self {
+        Self::new(format!("POLICY#{name}"), "LOCK")
     }
 
     /// `PROFILE#name / PROFILE`.

@@ -168,6 +168,8 @@ impl CreatePlan {
     pub fn claimed(&self, now: Moment) -> DeviceRecord {
         DeviceRecord {
             listing_shard: listing_shard_of(&self.request.thing_name),
+            case_id: None,
+            quarantined_at: None,
             request: self.request.clone(),
             status: DeviceStatus::Creating,
             custody: self.custody,

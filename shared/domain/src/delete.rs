@@ -22,6 +22,7 @@ mod proof;
 mod tests;
 
 pub use claim::{Claim, claim, given_up};
+pub(crate) use proof::line;
 pub use proof::{ProofLine, is_clear, proof};
 
 /// What a deletion must still know when AWS no longer tells it.

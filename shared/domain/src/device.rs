@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::csr::PublicKeyId;
 use crate::failure::Failure;
 use crate::handout::HandOut;
-use crate::names::{CertificateId, OperationId, ProfileName, ThingName};
+use crate::names::{CaseId, CertificateId, OperationId, ProfileName, ThingName};
 use crate::quote::quoted;
 use crate::request::CreateRequest;
 use crate::time::Moment;
@@ -75,6 +75,12 @@ pub struct DeviceRecord {
     pub certificate_id: Option<CertificateId>,
     /// The listing index's partition.
     pub listing_shard: String,
+    /// The case of compromise that is open for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub case_id: Option<CaseId>,
+    /// Since when that case has it cut off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantined_at: Option<Moment>,
 }
 
 /// Over how many partitions the listing index spreads.
@@ -120,6 +126,9 @@ pub struct CertificateRecord {
     /// The due index's partition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due_shard: Option<String>,
+    /// When a case of compromise took it out of force; for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<Moment>,
     /// The hand-out of its key, once that has happened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hand_out: Option<HandOut>,

@@ -257,6 +257,49 @@ impl<'de> Deserialize<'de> for OperationId {
     }
 }
 
+/// The id of a case of compromise. Callers treat it as opaque.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct CaseId(String);
+
+impl CaseId {
+    /// An id drawn from randomness that the shell supplies.
+    pub fn from_random(bytes: [u8; 16]) -> Self {
+        Self(format!("case-{}", crate::csr::hex(&bytes)))
+    }
+
+    /// Checks an id that a caller sent.
+    pub fn parse(text: &str) -> Result<Self, Failure> {
+        let hex = text.strip_prefix("case-").unwrap_or_default();
+        if hex.len() == 32 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Failure::invalid(
+                "caseId",
+                format!("{text:?} is not a case's id"),
+                "Use the caseId that the report was answered with.",
+            ))
+        }
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for CaseId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for CaseId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
 /// A sweep's id. Callers treat it as opaque.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]

@@ -48,6 +48,27 @@ pub struct Windows {
     pub grace_millis: u64,
 }
 
+/// Why a rotation was started; the device is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Reason {
+    /// The certificate is due, or somebody wants it renewed.
+    #[default]
+    Due,
+    /// Somebody else may hold its key.
+    Suspected,
+}
+
+impl Reason {
+    /// The reason as the `renew` message spells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Due => "DUE",
+            Self::Suspected => "SUSPECTED",
+        }
+    }
+}
+
 /// How far a rotation has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -106,6 +127,9 @@ pub struct Rotation {
     pub sweep_id: Option<SweepId>,
     /// What issues the new one.
     pub issuer: Issuer,
+    /// Why it was started.
+    #[serde(default)]
+    pub reason: Reason,
     /// How long its parts may take.
     pub windows: Windows,
     /// When it began.
@@ -312,6 +336,7 @@ impl Rotation {
             old,
             sweep_id: None,
             issuer,
+            reason: Reason::default(),
             windows,
             started_at: now,
             deadline: now.plus_millis(windows.request_millis),

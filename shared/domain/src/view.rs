@@ -13,7 +13,7 @@ use crate::device::{
 };
 use crate::failure::Failure;
 use crate::names::{
-    AttributeName, AttributeValue, BillingGroupName, CertificateId, GroupName, OperationId,
+    AttributeName, AttributeValue, BillingGroupName, CaseId, CertificateId, GroupName, OperationId,
     ProfileName, ThingName, ThingTypeName,
 };
 use crate::operation::{Operation, OperationKind, OperationStatus};
@@ -40,6 +40,10 @@ pub struct DeviceView<'a> {
     created_at: Moment,
     operation_id: &'a OperationId,
     #[serde(skip_serializing_if = "Option::is_none")]
+    case_id: Option<&'a CaseId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quarantined_at: Option<Moment>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     certificates: Option<Vec<CertificateView<'a>>>,
 }
 
@@ -55,6 +59,8 @@ pub struct CertificateView<'a> {
     not_after: Moment,
     #[serde(skip_serializing_if = "Option::is_none")]
     due_at: Option<Moment>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revoked_at: Option<Moment>,
     #[serde(skip_serializing_if = "Option::is_none")]
     key_handed_out_at: Option<Moment>,
 }
@@ -75,6 +81,8 @@ impl<'a> DeviceView<'a> {
             certificate_id: device.certificate_id.as_ref(),
             created_at: device.created_at,
             operation_id: &device.operation_id,
+            case_id: device.case_id.as_ref(),
+            quarantined_at: device.quarantined_at,
             certificates: None,
         }
     }
@@ -90,6 +98,7 @@ impl<'a> DeviceView<'a> {
             issued_at: c.issued_at,
             not_after: c.not_after,
             due_at: c.due_at,
+            revoked_at: c.revoked_at,
             key_handed_out_at: c.hand_out.as_ref().map(|hand_out| hand_out.at),
         };
         self.certificates = Some(certificates.iter().map(view).collect());
@@ -270,6 +279,7 @@ mod tests {
             not_after: Moment(2),
             due_at: Some(Moment(6)),
             due_shard: Some("DUE#1970-01-01#00".to_owned()),
+            revoked_at: None,
             hand_out: crate::handout::decide(None, "arn:alice", Some("k"), Moment(5))
                 .ok()
                 .and_then(|d| match d {

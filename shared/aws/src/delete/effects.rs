@@ -1,32 +1,14 @@
 //! Carries out what the domain decided, a stage at a time.
 
 use aws_sdk_iot::types::CertificateStatus;
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_runtime_api::client::result::SdkError;
-use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use lamplighter_domain::Failure;
-use lamplighter_domain::delete::{Effect, Stage, Store};
+use lamplighter_domain::delete::{Effect, Stage};
 use lamplighter_domain::names::ThingName;
 use lamplighter_domain::time::Moment;
 
+use super::Deletion;
 use super::registry::Held;
-use super::{Deletion, at_once};
-use crate::clock;
-use crate::failure::{self, Cause};
-
-/// What came of one effect.
-#[derive(Debug)]
-pub(super) enum Outcome {
-    /// Done, or there was nothing to do.
-    Done,
-    /// Refused, for something it depends on is still there. That passes when
-    /// AWS has settled; if it never does, the proof says what is left.
-    Settling(Failure),
-    /// Throttled, or the answer was lost.
-    Later(Failure),
-    /// It was too late to start it.
-    NotStarted,
-}
+use crate::links::{Outcome, carry_out, outcome};
 
 impl Deletion {
     /// Carries the stages out. True if every effect was done.
@@ -37,47 +19,26 @@ impl Deletion {
         until: Moment,
     ) -> Result<bool, Failure> {
         let name = held.operation.thing_name.clone();
-        let mut settled = true;
-        for stage in stages {
-            let drops_session = stage.contains(&Effect::CloseConnection);
-            let calls = stage.into_iter().map(async |effect| {
-                if clock::now() > until {
-                    return Ok(Outcome::NotStarted);
-                }
-                tracing::debug!(?effect, "effect");
-                self.perform(&name, effect).await
-            });
-            // Every call of the stage ends before a failure of one is answered:
-            // nothing may be under way when the lease is given back.
-            let mut stop = false;
-            for outcome in at_once(calls).await {
-                match outcome? {
-                    Outcome::Done => {}
-                    Outcome::Settling(failure) => {
-                        tracing::info!(reason = failure.operator, "AWS is settling");
-                        held.progress.hindrance = Some(failure);
-                        settled = false;
-                    }
-                    Outcome::Later(failure) => {
-                        held.progress.hindrance = Some(failure);
-                        stop = true;
-                    }
-                    Outcome::NotStarted => stop = true,
-                }
-            }
-            if stop {
-                return Ok(false);
-            }
-            held.progress.session_dropped |= drops_session;
+        let dropping = stages
+            .iter()
+            .position(|stage| stage.contains(&Effect::CloseConnection));
+        let progress = carry_out(stages, until, async |effect| {
+            self.perform(&name, effect).await
+        })
+        .await?;
+        held.progress.session_dropped |= dropping.is_some_and(|stage| stage < progress.stages);
+        if progress.hindrance.is_some() {
+            held.progress.hindrance = progress.hindrance;
         }
-        Ok(settled)
+        Ok(progress.settled)
     }
 
     async fn perform(&self, name: &ThingName, effect: Effect) -> Result<Outcome, Failure> {
         match effect {
-            Effect::CloseConnection => self.close_connection(name).await,
+            Effect::CloseConnection => self.links.close_connection(name).await,
             Effect::DeleteClassicShadow => {
                 let answer = self
+                    .links
                     .data
                     .delete_thing_shadow()
                     .thing_name(name.as_str())
@@ -86,7 +47,11 @@ impl Deletion {
                 outcome("iot:DeleteThingShadow", answer)
             }
             Effect::DeleteNamedShadow(shadow) => {
-                let request = self.data.delete_thing_shadow().thing_name(name.as_str());
+                let request = self
+                    .links
+                    .data
+                    .delete_thing_shadow()
+                    .thing_name(name.as_str());
                 outcome(
                     "iot:DeleteThingShadow",
                     request.shadow_name(shadow).send().await,
@@ -95,6 +60,7 @@ impl Deletion {
             Effect::ClearRetained(topic) => {
                 // An empty retained message takes the place of the old one, and is none.
                 let answer = self
+                    .links
                     .data
                     .publish()
                     .topic(topic)
@@ -104,37 +70,21 @@ impl Deletion {
                     .await;
                 outcome("iot:Publish", answer)
             }
-            Effect::CloseTunnel(tunnel) => {
-                let answer = self
-                    .tunnels
-                    .close_tunnel()
-                    .tunnel_id(tunnel)
-                    .delete(true)
-                    .send()
-                    .await;
-                outcome("iot:CloseTunnel", answer)
-            }
-            Effect::Purge(Store::Custody, versions) => self.custody.purge(&versions).await,
-            Effect::Purge(Store::Replica, versions) => match &self.replica {
-                Some(bucket) => bucket.purge(&versions).await,
-                None => Err(Failure::bug("a replica was seen where none is configured")),
-            },
+            Effect::CloseTunnel(tunnel) => self.links.close_tunnel(tunnel).await,
+            Effect::CancelExecution(job) => self.links.cancel_execution(name, job).await,
+            Effect::Purge(store, versions) => self.links.purge(store, &versions).await,
             effect => self.change_registry(name, effect).await,
         }
     }
 
     /// What AWS IoT's own registry of things and certificates is to forget.
     async fn change_registry(&self, name: &ThingName, effect: Effect) -> Result<Outcome, Failure> {
-        let (iot, thing) = (&self.iot, name.as_str());
+        let (iot, thing) = (&self.links.iot, name.as_str());
         match effect {
             Effect::Inactivate(id) => {
                 let request = iot.update_certificate().certificate_id(id.as_str());
                 let answer = request.new_status(CertificateStatus::Inactive).send().await;
                 outcome("iot:UpdateCertificate", answer)
-            }
-            Effect::CancelExecution(job) => {
-                let request = iot.cancel_job_execution().job_id(job).thing_name(thing);
-                outcome("iot:CancelJobExecution", request.force(true).send().await)
             }
             Effect::Detach(principal) => {
                 let request = iot.detach_thing_principal().thing_name(thing);
@@ -165,37 +115,5 @@ impl Deletion {
                 "{other:?} is not for AWS IoT's registry"
             ))),
         }
-    }
-
-    /// The last will is held back: a device that is being deleted should leave
-    /// no message, retained least of all.
-    async fn close_connection(&self, name: &ThingName) -> Result<Outcome, Failure> {
-        let request = self.data.delete_connection().client_id(name.as_str());
-        let answer = request
-            .clean_session(true)
-            .prevent_will_message(true)
-            .send()
-            .await;
-        outcome("iot:DeleteConnection", answer)
-    }
-}
-
-/// What came of a call that removes something. What is gone already is done.
-pub(super) fn outcome<T, E>(
-    api: &str,
-    answer: Result<T, SdkError<E, HttpResponse>>,
-) -> Result<Outcome, Failure>
-where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-{
-    let Err(error) = answer else {
-        return Ok(Outcome::Done);
-    };
-    let failure = failure::of(api, &error);
-    match failure::cause(&error) {
-        Cause::NotFound => Ok(Outcome::Done),
-        Cause::Conflict | Cause::Refused | Cause::Condition => Ok(Outcome::Settling(failure)),
-        Cause::Throttled | Cause::Lost => Ok(Outcome::Later(failure)),
-        Cause::Denied => Err(failure),
     }
 }

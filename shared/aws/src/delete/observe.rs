@@ -2,23 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_iot::types::JobExecutionStatus;
-use aws_sdk_iotsecuretunneling::types::TunnelStatus;
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_runtime_api::client::result::SdkError;
-use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use lamplighter_domain::Failure;
 use lamplighter_domain::claim::Profile;
 use lamplighter_domain::delete::{
-    DeleteProgress, ObjectVersion, Observation, ThingSeen, key_prefix, retained_topics,
+    DeleteProgress, Observation, ThingSeen, key_prefix, retained_topics,
 };
 use lamplighter_domain::names::ThingName;
 use serde::Deserialize;
 use tokio::try_join;
 
+use super::Deletion;
 use super::registry::Rows;
-use super::{Deletion, at_once};
-use crate::failure::{self, Cause};
+use crate::links::{absent, all_pages, at_once};
 use crate::table::Key;
 
 /// What one look found, in AWS and in the registry.
@@ -33,25 +28,6 @@ struct Topics {
     #[serde(default)]
     topics: Vec<String>,
 }
-
-/// Yields every item of every page, or none if what is listed is not there.
-macro_rules! all_pages {
-    ($api:literal, $request:expr, $items:ident, $map:expr) => {{
-        let mut pages = $request.into_paginator().send();
-        let mut found = BTreeSet::new();
-        loop {
-            match pages.next().await {
-                None => break Ok(found),
-                Some(Ok(page)) => found.extend(page.$items().iter().filter_map($map)),
-                Some(Err(error)) => match absent($api, &error) {
-                    Ok(()) => break Ok(found),
-                    Err(failure) => break Err(failure),
-                },
-            }
-        }
-    }};
-}
-pub(super) use all_pages;
 
 impl Deletion {
     /// Looks at everything. What only the registry names (certificates, topics)
@@ -77,15 +53,15 @@ impl Deletion {
         ) = try_join!(
             self.rows(name),
             self.thing(name),
-            self.principals(name),
+            self.links.principals(name),
             self.groups(name),
             self.classic_shadow(name),
             self.named_shadows(name),
-            self.executions(name),
-            self.open_tunnels(name),
-            self.connected(name),
-            self.custody.versions(&prefix),
-            self.replicas(&prefix),
+            self.links.executions(name),
+            self.links.open_tunnels(name),
+            self.links.connected(name),
+            self.links.custody.versions(&prefix),
+            self.links.replicas(&prefix),
         )?;
         let (certificates, retained) = try_join!(
             self.certificates(name, &rows, &principals, progress),
@@ -111,6 +87,7 @@ impl Deletion {
 
     async fn thing(&self, name: &ThingName) -> Result<Option<ThingSeen>, Failure> {
         match self
+            .links
             .iot
             .describe_thing()
             .thing_name(name.as_str())
@@ -124,15 +101,9 @@ impl Deletion {
         }
     }
 
-    async fn principals(&self, name: &ThingName) -> Result<BTreeSet<String>, Failure> {
-        let request = self.iot.list_thing_principals().thing_name(name.as_str());
-        all_pages!("iot:ListThingPrincipals", request, principals, |one| Some(
-            one.clone()
-        ))
-    }
-
     async fn groups(&self, name: &ThingName) -> Result<BTreeSet<String>, Failure> {
         let request = self
+            .links
             .iot
             .list_thing_groups_for_thing()
             .thing_name(name.as_str());
@@ -144,42 +115,9 @@ impl Deletion {
         )
     }
 
-    /// The executions that a device could still start or finish. Ended ones are
-    /// the job's history, not the device's.
-    async fn executions(&self, name: &ThingName) -> Result<BTreeSet<String>, Failure> {
-        let list = async |status| {
-            let request = self
-                .iot
-                .list_job_executions_for_thing()
-                .thing_name(name.as_str())
-                .status(status);
-            all_pages!(
-                "iot:ListJobExecutionsForThing",
-                request,
-                execution_summaries,
-                |one| { one.job_id.clone() }
-            )
-        };
-        let (queued, in_progress): (BTreeSet<_>, BTreeSet<_>) = try_join!(
-            list(JobExecutionStatus::Queued),
-            list(JobExecutionStatus::InProgress)
-        )?;
-        Ok(queued.into_iter().chain(in_progress).collect())
-    }
-
-    /// A closed tunnel stays closed and carries nothing; AWS lists it for a while.
-    async fn open_tunnels(&self, name: &ThingName) -> Result<BTreeSet<String>, Failure> {
-        let request = self.tunnels.list_tunnels().thing_name(name.as_str());
-        all_pages!("iot:ListTunnels", request, tunnel_summaries, |tunnel| {
-            tunnel
-                .tunnel_id
-                .clone()
-                .filter(|_| tunnel.status != Some(TunnelStatus::Closed))
-        })
-    }
-
     async fn classic_shadow(&self, name: &ThingName) -> Result<bool, Failure> {
         match self
+            .links
             .data
             .get_thing_shadow()
             .thing_name(name.as_str())
@@ -196,6 +134,7 @@ impl Deletion {
         let mut token = None;
         loop {
             let request = self
+                .links
                 .data
                 .list_named_shadows_for_thing()
                 .thing_name(name.as_str());
@@ -217,26 +156,6 @@ impl Deletion {
         }
     }
 
-    async fn connected(&self, name: &ThingName) -> Result<bool, Failure> {
-        match self
-            .data
-            .get_connection()
-            .client_id(name.as_str())
-            .send()
-            .await
-        {
-            Ok(connection) => Ok(connection.connected),
-            Err(error) => absent("iot:GetConnection", &error).map(|()| false),
-        }
-    }
-
-    async fn replicas(&self, prefix: &str) -> Result<Option<BTreeSet<ObjectVersion>>, Failure> {
-        match &self.replica {
-            Some(bucket) => bucket.versions(prefix).await.map(Some),
-            None => Ok(None),
-        }
-    }
-
     /// Looks at each of the device's declared topics.
     async fn retained(
         &self,
@@ -247,12 +166,19 @@ impl Deletion {
             .topics(name, rows)
             .await?
             .into_iter()
-            .map(
-                async |topic| match self.data.get_retained_message().topic(&topic).send().await {
+            .map(async |topic| {
+                match self
+                    .links
+                    .data
+                    .get_retained_message()
+                    .topic(&topic)
+                    .send()
+                    .await
+                {
                     Ok(_) => Ok((topic, true)),
                     Err(error) => absent("iot:GetRetainedMessage", &error).map(|()| (topic, false)),
-                },
-            );
+                }
+            });
         at_once(looks).await.into_iter().collect()
     }
 
@@ -283,16 +209,5 @@ impl Deletion {
             .unwrap_or_default();
         let by_type = by_type.map(|item| item.topics).unwrap_or_default();
         Ok(retained_topics(name, by_profile.iter().chain(&by_type)))
-    }
-}
-
-/// That a look found nothing, or why it failed.
-pub(super) fn absent<E>(api: &str, error: &SdkError<E, HttpResponse>) -> Result<(), Failure>
-where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-{
-    match failure::cause(error) {
-        Cause::NotFound => Ok(()),
-        _ => Err(failure::of(api, error)),
     }
 }

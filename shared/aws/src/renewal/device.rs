@@ -161,9 +161,9 @@ impl Renewals {
 
     async fn say(&self, name: &ThingName, reply: &Reply) -> Result<(), Failure> {
         let (word, body) = match reply {
-            Reply::Renew(id, deadline) => (
+            Reply::Renew(id, deadline, reason) => (
                 Word::Renew,
-                json!({ "rotationId": id, "deadline": deadline, "reason": "DUE" }),
+                json!({ "rotationId": id, "deadline": deadline, "reason": reason.name() }),
             ),
             Reply::Accepted(id, new) => {
                 let certificate_id = new

@@ -2,10 +2,11 @@
 
 use aws_sdk_dynamodb::types::{ConditionCheck, Delete, Put, TransactWriteItem, Update};
 use lamplighter_domain::Failure;
+use lamplighter_domain::compromise;
 use lamplighter_domain::device::{CertificateRecord, DeviceRecord, DeviceStatus, KeyOwner};
 use lamplighter_domain::names::{CertificateId, OperationId, SweepId, ThingName};
 use lamplighter_domain::operation::{KEPT_MILLIS, Operation, OperationKind, OperationStatus};
-use lamplighter_domain::rotation::Rotation;
+use lamplighter_domain::rotation::{Reason, Rotation};
 use lamplighter_domain::time::Moment;
 
 use super::{Renewals, Step, journal};
@@ -43,6 +44,7 @@ impl Renewals {
         name: &ThingName,
         id: &OperationId,
         sweep: Option<&SweepId>,
+        reason: Reason,
     ) -> Result<Rotation, Failure> {
         let (earlier, device) = tokio::try_join!(self.rotation(name), self.device(name))?;
         if let Some(rotation) = earlier.as_ref().filter(|row| row.rotation_id == *id) {
@@ -52,6 +54,9 @@ impl Renewals {
         let certificate = self.certificate(name, &old).await?.ok_or_else(|| {
             Failure::bug(format!("{name} has no record of its certificate {old}"))
         })?;
+        if let Some(device) = &device {
+            compromise::renewable(device, Some(&certificate))?;
+        }
         let now = clock::now();
         let mut rotation = Rotation::start(
             id.clone(),
@@ -63,10 +68,13 @@ impl Renewals {
             now,
         )?;
         rotation.sweep_id = sweep.cloned();
+        rotation.reason = reason;
         let still = ConditionCheck::builder()
             .table_name(&self.table.name)
             .set_key(Some(Key::device(name).item()))
-            .condition_expression("#status = :active AND certificateId = :old")
+            .condition_expression(
+                "#status = :active AND certificateId = :old AND attribute_not_exists(quarantinedAt)",
+            )
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":active", table::attribute(&DeviceStatus::Active)?)
             .expression_attribute_values(":old", table::attribute(&old)?);

@@ -2,7 +2,7 @@
 //! its certificate is due.
 
 use lamplighter_domain::names::{OperationId, ThingName};
-use lamplighter_domain::rotation::Rotation;
+use lamplighter_domain::rotation::{Reason, Rotation};
 use lamplighter_domain::{Failure, Kind};
 use serde::Serialize;
 use serde_json::json;
@@ -29,13 +29,14 @@ impl Renewals {
         &self,
         name: &ThingName,
         idempotency_key: Option<&str>,
+        reason: Reason,
     ) -> Result<Started, Failure> {
         let open = self.rotation(name).await?.filter(|row| !row.phase.ended());
         let rotation = if let Some(rotation) = open {
             rotation
         } else {
             let id = idempotency_key.map_or_else(clock::operation_id, OperationId::from_key);
-            self.begin(name, &id, None).await?
+            self.begin(name, &id, None, reason).await?
         };
         self.start(&rotation).await?;
         Ok(Started {
@@ -59,7 +60,7 @@ impl Renewals {
         let Some(rotation) = Rotation::due_id(name, &id, earlier.as_ref(), now) else {
             return Ok(());
         };
-        match self.begin(name, &rotation, None).await {
+        match self.begin(name, &rotation, None, Reason::Due).await {
             Ok(row) if !row.phase.ended() => self.start(&row).await,
             Ok(_) => Ok(()),
             // It has been asked today, or the device is going.

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use aws_smithy_http_client::test_util::infallible_client_fn;
 use aws_smithy_types::body::SdkBody;
 use http::{Request, Response};
-use lamplighter_aws::delete::{Bucket, Deletion};
+use lamplighter_aws::delete::Deletion;
+use lamplighter_aws::links::{Bucket, Links};
 use lamplighter_aws::table::Table;
 use lamplighter_domain::csr::PublicKeyId;
 use lamplighter_domain::names::OperationId;
@@ -366,12 +367,14 @@ impl Cloud {
                 client: aws_sdk_dynamodb::Client::new(&sdk),
                 name: "registry".to_owned(),
             },
-            iot: aws_sdk_iot::Client::new(&sdk),
-            data: aws_sdk_iotdataplane::Client::new(&sdk),
-            tunnels: aws_sdk_iotsecuretunneling::Client::new(&sdk),
+            links: Links {
+                iot: aws_sdk_iot::Client::new(&sdk),
+                data: aws_sdk_iotdataplane::Client::new(&sdk),
+                tunnels: aws_sdk_iotsecuretunneling::Client::new(&sdk),
+                custody: Bucket::new("custody".to_owned(), s3.clone()),
+                replica: Some(Bucket::new("replica".to_owned(), s3)),
+            },
             sfn: aws_sdk_sfn::Client::new(&sdk),
-            custody: Bucket::new("custody".to_owned(), s3.clone()),
-            replica: Some(Bucket::new("replica".to_owned(), s3)),
             workflow_arn: format!(
                 "arn:aws:states:{REGION}:123456789012:stateMachine:delete-device"
             ),

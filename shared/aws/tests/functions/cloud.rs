@@ -172,7 +172,8 @@ impl World {
     fn hand_out(&mut self, body: &Value) -> Response<SdkBody> {
         assert_eq!(
             body["ConditionExpression"],
-            "attribute_exists(PK) AND attribute_not_exists(handOut)"
+            "attribute_exists(PK) AND attribute_not_exists(handOut) \
+             AND attribute_not_exists(revokedAt)"
         );
         let rival = self.rival.take();
         let Some(row) = self.table.get_mut(&key(&body["Key"])) else {
@@ -181,7 +182,7 @@ impl World {
         if let Some(rival) = rival {
             row["handOut"] = rival;
         }
-        if row.get("handOut").is_some() {
+        if row.get("handOut").is_some() || row.get("revokedAt").is_some() {
             return error(400, "ConditionalCheckFailedException");
         }
         row["handOut"] = body["ExpressionAttributeValues"][":handOut"].clone();

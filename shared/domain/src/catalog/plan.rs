@@ -19,6 +19,8 @@ pub struct Observed {
     pub thing_types: BTreeMap<ThingTypeName, ThingTypeSeen>,
     /// The documents of policies.
     pub policies: BTreeMap<PolicyName, Value>,
+    /// The policies that somebody has stopped.
+    pub stopped: BTreeSet<PolicyName>,
     /// Thing groups.
     pub groups: BTreeMap<GroupName, GroupSeen>,
     /// The descriptions of billing groups.
@@ -170,6 +172,10 @@ pub fn plan(catalog: &Catalog, seen: &Observed) -> CatalogPlan {
         );
     }
     for declared in &catalog.policies {
+        if seen.stopped.contains(&declared.name) {
+            plan.refuse_stopped(declared);
+            continue;
+        }
         let found = seen.policies.get(&declared.name);
         plan.compare(
             Item::Policy(declared.clone()),
@@ -229,6 +235,16 @@ impl CatalogPlan {
                 });
             }
         }
+    }
+
+    /// A policy that was stopped is left alone until it is resumed, be it as
+    /// declared or not.
+    fn refuse_stopped(&mut self, declared: &Policy) {
+        self.refused.push(Refusal {
+            entry: Item::Policy(declared.clone()).entry(),
+            differs: vec!["stopped"],
+            reason: format!("the policy {} is stopped; resume it first", declared.name),
+        });
     }
 
     fn compare_group(&mut self, catalog: &Catalog, declared: &Group, found: Option<&GroupSeen>) {

@@ -418,3 +418,21 @@ fn only_true_is_a_dry_run() {
         assert_eq!(is_dry_run(query).ok(), dry, "{query}");
     }
 }
+
+#[test]
+fn a_stopped_policy_is_left_alone() {
+    let catalog = parse(&base()).unwrap();
+    let seen = Observed {
+        stopped: catalog.policies.iter().map(|p| p.name.clone()).collect(),
+        ..Observed::default()
+    };
+    let plan = plan(&catalog, &seen);
+    let refused: Vec<_> = plan.refused.iter().map(|r| r.entry.name.as_str()).collect();
+    assert_eq!(refused, ["light"]);
+    assert!(
+        !plan
+            .create
+            .iter()
+            .any(|item| matches!(item, Item::Policy(_)))
+    );
+}

@@ -88,7 +88,7 @@ pub fn proof(seen: &Observation, progress: &DeleteProgress) -> Vec<ProofLine> {
     lines
 }
 
-fn line<T: AsRef<str>>(
+pub(crate) fn line<T: AsRef<str>>(
     subject: impl Into<String>,
     looked: impl Into<String>,
     found: impl IntoIterator<Item = T>,

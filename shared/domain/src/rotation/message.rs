@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{MOST_KEYS, New, Phase, Rotation};
+use super::{MOST_KEYS, New, Phase, Reason, Rotation};
 use crate::csr::Csr;
 use crate::failure::{Failure, Kind};
 use crate::fields::selected;
@@ -80,8 +80,8 @@ pub enum Message {
 /// What a device is told.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Reply {
-    /// Send a signing request by this moment.
-    Renew(OperationId, Moment),
+    /// Send a signing request by this moment, and why.
+    Renew(OperationId, Moment, Reason),
     /// This is the certificate.
     Accepted(OperationId, New),
     /// This certificate is the only one.
@@ -279,11 +279,15 @@ impl Rotation {
     /// What a device that connects is told again, should it have been missed.
     fn greeting(&self, with_new: bool) -> Option<Reply> {
         match self.phase {
-            Phase::Requested => Some(Reply::Renew(self.rotation_id.clone(), self.deadline)),
+            Phase::Requested => Some(self.invitation()),
             Phase::Issued if !with_new => self.acceptance(),
             Phase::Retired if with_new => self.retirement(),
             _ => None,
         }
+    }
+
+    fn invitation(&self) -> Reply {
+        Reply::Renew(self.rotation_id.clone(), self.deadline, self.reason)
     }
 
     /// The answer for the request that was certified.
@@ -300,7 +304,7 @@ impl Rotation {
     /// The phase's word to the device, in full.
     pub fn saying(&self, word: Word) -> Option<Reply> {
         match word {
-            Word::Renew => Some(Reply::Renew(self.rotation_id.clone(), self.deadline)),
+            Word::Renew => Some(self.invitation()),
             Word::Accepted => self.acceptance(),
             Word::Retired => self.retirement(),
             Word::Rejected => None,

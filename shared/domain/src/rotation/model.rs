@@ -413,7 +413,7 @@ impl Model {
 
     fn down(&self, reply: &Reply) -> Down {
         match reply {
-            Reply::Renew(id, _) => Down::Renew(self.names.rotation(id)),
+            Reply::Renew(id, ..) => Down::Renew(self.names.rotation(id)),
             Reply::Accepted(id, new) => {
                 Down::Accepted(self.names.rotation(id), self.names.key(&new.csr))
             }

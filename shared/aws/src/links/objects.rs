@@ -39,7 +39,7 @@ impl Bucket {
     }
 
     /// Every version and delete marker under a prefix.
-    pub(super) async fn versions(&self, prefix: &str) -> Result<BTreeSet<ObjectVersion>, Failure> {
+    pub(crate) async fn versions(&self, prefix: &str) -> Result<BTreeSet<ObjectVersion>, Failure> {
         let mut found = BTreeSet::new();
         let (mut key_marker, mut version_marker) = (None, None);
         loop {
@@ -79,7 +79,7 @@ impl Bucket {
     }
 
     /// Deletes versions for good.
-    pub(super) async fn purge(&self, versions: &[ObjectVersion]) -> Result<Outcome, Failure> {
+    pub(crate) async fn purge(&self, versions: &[ObjectVersion]) -> Result<Outcome, Failure> {
         let objects = versions.iter().map(|version| {
             ObjectIdentifier::builder()
                 .key(&version.key)

@@ -1,0 +1,132 @@
+//! A sweep finds what is due by day, starts a rotation for each light, and
+//! counts how they end.
+
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant, SystemTime};
+
+use lamplighter_domain::due;
+use lamplighter_domain::time::{DAY_MILLIS, Day, Moment};
+use lamplighter_tests::cloud::{Ask, Cloud};
+use lamplighter_tests::delivery::{PATIENCE, deliver};
+use lamplighter_tests::device::unique;
+use lamplighter_tests::inventory::row;
+use lamplighter_tests::lamp::lamp;
+use lamplighter_tests::removal::deleted;
+use lamplighter_tests::rotation::{Event, Light, delivered};
+use serde_json::{Value, json};
+
+/// Yesterday at this time.
+fn yesterday() -> Moment {
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .expect("a clock after 1970");
+    Moment(u64::try_from(now.as_millis()).expect("milliseconds")).minus_millis(DAY_MILLIS)
+}
+
+/// Sets a certificate's due time to the past, as time would.
+async fn make_due(cloud: &Cloud, thing: &str, certificate: &str) {
+    let at = yesterday();
+    let update = json!({
+        "TableName": cloud.stack("TableName"),
+        "Key": {"PK": {"S": format!("DEVICE#{thing}")}, "SK": {"S": format!("CERT#{certificate}")}},
+        "UpdateExpression": "SET dueAt = :at, dueShard = :shard",
+        "ExpressionAttributeValues": {
+            ":at": {"N": at.0.to_string()}, ":shard": {"S": due::shard(Day::of(at), 7)},
+        },
+    });
+    let target = "DynamoDB_20120810.UpdateItem";
+    cloud.aws_json("dynamodb", target, &update).await;
+}
+
+async fn sweep(cloud: &Cloud, id: &str) -> Value {
+    let ask = Ask::new("GET", format!("/sweeps/{id}"));
+    deliver(cloud, &ask).await.expect(200)
+}
+
+async fn until(cloud: &Cloud, id: &str, enough: impl Fn(&Value) -> bool) -> Value {
+    let begun = Instant::now();
+    loop {
+        let seen = sweep(cloud, id).await;
+        if enough(&seen) {
+            return seen;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{seen}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+fn run(things: &[String], keys: &str) -> Vec<Child> {
+    let one = |thing: &String| {
+        lamp()
+            .args(["device", "run", "--thing", thing, "--keys-dir", keys])
+            .args(["--for", "40", "--repeat-every", "2", "--output", "json"])
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("lamp runs")
+    };
+    things.iter().map(one).collect()
+}
+
+#[tokio::test]
+async fn a_sweep_renews_what_is_due_and_counts_how_each_rotation_ends() {
+    let cloud = Cloud::open();
+    let keys = std::env::temp_dir().join(unique("keys"));
+    let keys = keys.to_str().expect("UTF-8");
+    let things = [unique("sweep"), unique("sweep")];
+    let created = lamp()
+        .args([
+            "device",
+            "create",
+            "--keys-dir",
+            keys,
+            "--issuer",
+            "aws-iot",
+        ])
+        .args(&things)
+        .output()
+        .expect("lamp runs");
+    assert!(created.status.success(), "{created:?}");
+    for thing in &things {
+        let record = row(&cloud, &format!("DEVICE#{thing}"), "RECORD").await;
+        let certificate = record["certificateId"]["S"].as_str().expect("an id");
+        make_due(&cloud, thing, certificate).await;
+    }
+
+    let day = Day::of(yesterday());
+    let ask = Ask::new("GET", format!("/certificates?due={day}"));
+    let listed = deliver(&cloud, &ask).await.expect(200);
+    let found = listed["items"].as_array().expect("items");
+    for thing in &things {
+        let of_it = |row: &&Value| row["thingName"] == **thing;
+        assert_eq!(found.iter().filter(of_it).count(), 1, "{listed}");
+    }
+
+    let ask = Ask::new("POST", "/sweeps").text(json!({"since": day.to_string()}).to_string());
+    let started = deliver(&cloud, &ask).await.expect(202);
+    let id = started["sweepId"].as_str().expect("an id").to_owned();
+    // Lights that came before would have been asked without a sweep.
+    until(&cloud, &id, |seen| seen["status"] == "DONE").await;
+    let mut devices = run(&things, keys);
+    let done = until(&cloud, &id, |seen| seen["renewed"] == 2).await;
+    assert_eq!((&done["started"], &done["failed"]), (&2.into(), &0.into()));
+    for device in &mut devices {
+        device.kill().expect("it runs");
+    }
+    for mut device in devices {
+        device.wait().expect("it ends");
+    }
+
+    a_deletion_counts_as_a_failure(&cloud, &id).await;
+    std::fs::remove_dir_all(keys).expect("the keys go");
+}
+
+/// A light that answered, and was deleted before it proved.
+async fn a_deletion_counts_as_a_failure(cloud: &Cloud, sweep_id: &str) {
+    let light = Light::new(cloud).await;
+    let mut step = light.event(cloud, Event::Step).await;
+    step["sweepId"] = sweep_id.into();
+    delivered(cloud, &step, None).await;
+    delivered(cloud, &light.event(cloud, Event::Request).await, None).await;
+    deleted(cloud, &light.thing).await;
+    assert_eq!(sweep(cloud, sweep_id).await["failed"], 1);
+}
