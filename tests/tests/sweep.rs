@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use lamplighter_domain::due;
 use lamplighter_domain::time::{DAY_MILLIS, Day, Moment};
+use lamplighter_tests::cases::{opened, secured};
 use lamplighter_tests::cloud::{Ask, Cloud};
 use lamplighter_tests::delivery::{PATIENCE, deliver};
 use lamplighter_tests::device::unique;
@@ -116,17 +117,22 @@ async fn a_sweep_renews_what_is_due_and_counts_how_each_rotation_ends() {
         device.wait().expect("it ends");
     }
 
-    a_deletion_counts_as_a_failure(&cloud, &id).await;
+    let light = asked_by(&cloud, &id).await;
+    deleted(&cloud, &light.thing).await;
+    assert_eq!(sweep(&cloud, &id).await["failed"], 1);
+    let light = asked_by(&cloud, &id).await;
+    let case = opened(&cloud, &light.thing, "confirmed").await;
+    secured(&cloud, case["caseId"].as_str().expect("an id")).await;
+    assert_eq!(sweep(&cloud, &id).await["failed"], 2);
     std::fs::remove_dir_all(keys).expect("the keys go");
 }
 
-/// A light that answered, and was deleted before it proved.
-async fn a_deletion_counts_as_a_failure(cloud: &Cloud, sweep_id: &str) {
+/// A light that a sweep has asked, and that answered, but does not prove.
+async fn asked_by(cloud: &Cloud, sweep_id: &str) -> Light {
     let light = Light::new(cloud).await;
     let mut step = light.event(cloud, Event::Step).await;
     step["sweepId"] = sweep_id.into();
     delivered(cloud, &step, None).await;
     delivered(cloud, &light.event(cloud, Event::Request).await, None).await;
-    deleted(cloud, &light.thing).await;
-    assert_eq!(sweep(cloud, sweep_id).await["failed"], 1);
+    light
 }
