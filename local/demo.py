@@ -1,4 +1,4 @@
-"""`make demo`: real street lights, created, renewed and deleted before your eyes.
+"""`make demo`: real street lights, created, renewed, cut off and deleted before your eyes.
 
 The real binaries, deployed from template.yaml into a local cloud of the demo's
 own, are driven through `lamp` as an operator drives them, and every claim is

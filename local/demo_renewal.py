@@ -7,12 +7,7 @@ fleet run`; what they say of themselves is held against the registry and AWS.
 from __future__ import annotations
 
 import csv
-import json
-import signal
-import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +15,7 @@ from cryptography import x509
 
 from local import demo_picture as picture
 from local.demo_cloud import Aws, Lamp
+from local.demo_lights import PACE_SECONDS, PATIENCE_SECONDS, Light, Lights, until
 from local.demo_mqtt import Broker, Connection
 from local.demo_report import Report
 
@@ -40,54 +36,21 @@ SHORT_LIVED = [
 ]
 UNWILLING = "milan-brera-02"
 
-# Lights say something this often, and may be silent this long.
-PACE_SECONDS = 0.5
+# A light may be silent this long.
 LONGEST_GAP_SECONDS = 5.0
-PATIENCE_SECONDS = 45
-
-
-class Light:
-    """A running `lamp`, and what its lights have said so far."""
-
-    def __init__(self, lamp: Lamp, file: Path, *arguments: object) -> None:
-        self._file = file
-        self._process = lamp.start(file, *arguments, "--telemetry-every", PACE_SECONDS, "--repeat-every", 2)
-
-    def said(self, event: str) -> list[dict[str, Any]]:
-        lines = self._file.read_text().splitlines(keepends=True)
-        documents = [json.loads(line) for line in lines if line.endswith("\n")]
-        return [each for each in documents if each.get("event") == event]
-
-    def switch_off(self) -> int:
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-        try:
-            return self._process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            return self._process.wait()
 
 
 class Renewal:
     """What its steps share with one another, and with the rest of the demo."""
 
-    def __init__(self, report: Report, lamp: Lamp, aws: Aws, broker: Broker, elsewhere: Path) -> None:
-        self.report, self.lamp, self.aws, self.broker, self.elsewhere = report, lamp, aws, broker, elsewhere
+    def __init__(self, report: Report, lamp: Lamp, aws: Aws, broker: Broker, lights: Lights, elsewhere: Path) -> None:
+        self.report, self.lamp, self.aws, self.broker = report, lamp, aws, broker
+        self.lights, self.elsewhere = lights, elsewhere
         self.names = [row["thingName"] for row in SHORT_LIVED]
         self.created: dict[str, dict[str, Any]] = {}
-        self._running: list[Light] = []
         self._due_at = 0.0
         self._authority: x509.Certificate
         self._fleet: Light
-
-    @contextmanager
-    def lights(self) -> Iterator[None]:
-        """Whatever happens, no light is left running."""
-        try:
-            yield
-        finally:
-            for light in self._running:
-                light.switch_off()
 
     def make(self) -> None:
         """An authority, short-lived lights of it, and they begin to shine."""
@@ -114,10 +77,10 @@ class Renewal:
                 {name: self._signed(each["certificatePem"]) for name, each in self.created.items()},
                 dict.fromkeys(self.names, True),
             )
-            self._fleet = self._start("fleet", "fleet", "run", "--from", self._file())
+            self._fleet = self.lights.start("fleet", "fleet", "run", "--from", self._file())
             report.check(
                 "all of them connect, by mutual TLS",
-                self._until(lambda: len(self._fleet.said("connected")), count), count,
+                until(lambda: len(self._fleet.said("connected")), count), count,
             )
             report.say(f"they publish every {PACE_SECONDS} s, from here until all have been renewed")
 
@@ -126,8 +89,8 @@ class Renewal:
         report, name = self.report, UNWILLING
         with report.step("One does not prove", f"lamp device renew {name}, a light that keeps its proof to itself"):
             old = self.lamp("device", "show", name).document["certificateId"]
-            light = self._start(name, "device", "run", "--thing", name, "--misbehave", "refuse-proof")
-            report.need(f"{name} connects", self._until(lambda: len(light.said("connected")), 1), 1)
+            light = self.lights.start(name, "device", "run", "--thing", name, "--misbehave", "refuse-proof")
+            report.need(f"{name} connects", until(lambda: len(light.said("connected")), 1), 1)
             asked = self.lamp("device", "renew", name)
             report.need(
                 "lamp asks for its renewal: exit code 4, it is under way",
@@ -136,7 +99,7 @@ class Renewal:
             operation = asked.document["operationId"]
             report.need(
                 "it connects with the new certificate",
-                self._until(lambda: len(light.said("promoted")), 1), 1,
+                until(lambda: len(light.said("promoted")), 1), 1,
             )
             new = light.said("promoted")[0]["certificateId"]
             report.check(
@@ -166,10 +129,10 @@ class Renewal:
                 "AWS has the new one no more",
                 self.aws.error("describe_certificate", certificateId=new), "ResourceNotFoundException",
             )
-            back = self._start(f"{name}-again", "device", "run", "--thing", name)
+            back = self.lights.start(f"{name}-again", "device", "run", "--thing", name)
             report.check(
                 "the power is back: refused with the new, it goes back to the old and connects",
-                self._until(lambda: [each["certificateId"] for each in back.said("connected")], [old]), [old],
+                until(lambda: [each["certificateId"] for each in back.said("connected")], [old]), [old],
             )
             report.check("it was refused with the new one", [e["certificateId"] for e in back.said("refused")], [new])
             back.switch_off()
@@ -193,7 +156,7 @@ class Renewal:
                 "lamp starts the sweep", (started.exit, started.document.get("due")), (4, count),
             )
             sweep = started.document["sweepId"]
-            renewed = self._until(lambda: self.lamp("sweep", "show", sweep).document["renewed"], count)
+            renewed = until(lambda: self.lamp("sweep", "show", sweep).document["renewed"], count)
             seconds = time.monotonic() - began
             ended = self.lamp("sweep", "show", sweep).document
             report.need(
@@ -258,11 +221,6 @@ class Renewal:
         left = certificate.not_valid_after_utc.timestamp() - time.time()
         return left <= LIFETIME_SECONDS
 
-    def _start(self, name: str, *arguments: object) -> Light:
-        light = Light(self.lamp, self.elsewhere / f"{name}.jsonl", *arguments)
-        self._running.append(light)
-        return light
-
     def _file(self) -> Path:
         path = self.elsewhere / "short-lived.csv"
         if not path.exists():
@@ -271,11 +229,3 @@ class Renewal:
                 writer.writeheader()
                 writer.writerows(SHORT_LIVED)
         return path
-
-    @staticmethod
-    def _until(look: Callable[[], Any], wanted: Any) -> Any:
-        """What was seen last: what is wanted, as soon as it is."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while (seen := look()) != wanted and time.monotonic() < deadline:
-            time.sleep(0.2)
-        return seen

@@ -14,6 +14,8 @@ from rich.text import Text
 
 from local import demo_picture as picture
 from local.demo_cloud import EXAMPLE, Aws, Lamp, fleet
+from local.demo_compromise import Compromise
+from local.demo_lights import Lights
 from local.demo_mqtt import (
     Broker,
     Connection,
@@ -63,11 +65,12 @@ class Demo:
         self.connect()
         self.attach()
         self.fetch_key()
-        renewal = Renewal(self.report, self.lamp, self.aws, self.broker, self.elsewhere)
-        # While certificates grow old enough to be due, there is time for more.
-        with renewal.lights():
+        with Lights(self.lamp, self.elsewhere) as lights:
+            renewal = Renewal(self.report, self.lamp, self.aws, self.broker, lights, self.elsewhere)
             renewal.make()
+            # While certificates grow old enough to be due, there is time for more.
             renewal.refuse()
+            Compromise(self.report, self.lamp, self.aws, self.broker, lights).cut_off()
             self.delete()
             renewal.sweep()
         self.rows += SHORT_LIVED

@@ -1,0 +1,65 @@
+"""The demo's compromise: a light whose key somebody else has is cut off, while it shines."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from rich.text import Text
+
+from local.demo_cloud import Aws, Lamp
+from local.demo_lights import Lights, until
+from local.demo_mqtt import Broker, Connection
+from local.demo_report import Report
+
+STOLEN = "turin-centro-03"
+REASON = "its cabinet was forced open"
+
+
+@dataclass(frozen=True)
+class Compromise:
+    """What its step works with."""
+
+    report: Report
+    lamp: Lamp
+    aws: Aws
+    broker: Broker
+    lights: Lights
+
+    def cut_off(self) -> None:
+        """Revoked, disconnected, and not let in again; an operator closes the case."""
+        report, name = self.report, STOLEN
+        with report.step("One is compromised", f'lamp cert compromised {name} --confirmed --reason "{REASON}"'):
+            stolen = self.lamp("device", "show", name).document["certificateId"]
+            light = self.lights.start(name, "device", "run", "--thing", name)
+            report.need(f"{name} connects, and shines", until(lambda: len(light.said("connected")), 1), 1)
+            began = time.monotonic()
+            case = self.lamp("cert", "compromised", name, "--confirmed", "--reason", REASON).document
+            report.need("lamp opens a case", (case.get("verdict"), case.get("thingName")), ("confirmed", name))
+            report.check(
+                "the light is cut off, comes back, and is refused",
+                until(lambda: {each["certificateId"] for each in light.said("refused")}, {stolen}), {stolen},
+            )
+            seconds = time.monotonic() - began
+            report.count("seconds", round(seconds, 3))
+            report.say(f"{seconds:.1f} s from the report to the refusal")
+            report.check("it did not connect again", len(light.said("connected")), 1)
+            light.switch_off()
+            report.check("AWS has its certificate REVOKED", self._status(stolen), "REVOKED")
+            shown = ("case", "show", case["caseId"])
+            secured = until(lambda: "securedAt" in self.lamp(*shown).document, True)
+            found = self.lamp(*shown).document.get("found", [])
+            report.check(
+                "the case says what was looked at, and that nothing of the light can act any more",
+                (secured, all(each["clear"] for each in found), len(found) > 0), (True, True, True),
+            )
+            report.show(Text(self.lamp.table(report.console.width, *shown)))
+            report.check("its certificate is renewed no more: exit code 3", self.lamp("device", "renew", name).exit, 3)
+            closed = self.lamp("case", "close", case["caseId"])
+            report.check("an operator closes the case: exit code 0", closed.exit, 0)
+            with Connection(self.broker, self.lamp.identity(name), name) as thief:
+                report.check("and whoever has the key is refused all the same", thief.verdict, "refused")
+
+    def _status(self, certificate: str) -> str:
+        described = self.aws.iot.describe_certificate(certificateId=certificate)
+        return described["certificateDescription"]["status"]
