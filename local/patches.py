@@ -58,6 +58,7 @@ PATCHES = [
     "local.sns_lambda",
     "local.event_targets",
     "local.schedules",
+    "local.logs_paging",
     "local.workflow_role",
     "local.workflow_errors",
     "local.workflow_end",

@@ -1,7 +1,7 @@
 //! Invariant 4: a private key is in no log, even at TRACE, no row, no queue and
 //! no workflow's history, from the device's creation over its renewal to its end.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use lamplighter_tests::cloud::{Ask, Cloud};
 use lamplighter_tests::delivery::{PATIENCE, created, deliver};
@@ -11,8 +11,8 @@ use lamplighter_tests::removal::{deleted, ended};
 use lamplighter_tests::rotation::{Event, Light, delivered};
 use serde_json::{Value, json};
 
-/// Everything that the functions have logged.
-async fn logs(cloud: &Cloud) -> String {
+/// Everything that the functions have logged since a moment, in milliseconds.
+async fn logs(cloud: &Cloud, since: u128) -> String {
     let call = async |operation: &str, body: Value| {
         let ask = Ask::new("POST", "/")
             .text(body.to_string())
@@ -23,7 +23,7 @@ async fn logs(cloud: &Cloud) -> String {
     let groups = call("DescribeLogGroups", json!({})).await;
     let mut all = String::new();
     for group in groups["logGroups"].as_array().expect("log groups") {
-        let mut body = json!({"logGroupName": group["logGroupName"]});
+        let mut body = json!({"logGroupName": group["logGroupName"], "startTime": since});
         loop {
             let page = call("FilterLogEvents", body.clone()).await;
             for event in page["events"].as_array().expect("events") {
@@ -37,6 +37,11 @@ async fn logs(cloud: &Cloud) -> String {
         }
     }
     all
+}
+
+fn now() -> u128 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.expect("a clock after 1970").as_millis()
 }
 
 /// Everything that waits in a queue: events that a function failed on.
@@ -120,6 +125,7 @@ async fn renewed(cloud: &Cloud, thing: &str, old: &str) -> String {
 #[tokio::test]
 async fn a_key_made_here_shows_nowhere() {
     let cloud = Cloud::open();
+    let since = now();
     let thing = unique("canary");
     let device = created(&cloud, &json!({"thingName": thing})).await;
     let reply = cloud.api(&Ask::credentials(&thing)).await;
@@ -151,7 +157,7 @@ async fn a_key_made_here_shows_nowhere() {
     ] {
         assert!(text.contains(&thing), "{place} was read");
     }
-    let logged = logs(&cloud).await;
+    let logged = logs(&cloud, since).await;
     assert!(
         logged.contains(r#""level":"TRACE""#),
         "the functions do not log at TRACE: deploy with LogLevel=trace"
@@ -180,6 +186,7 @@ async fn a_key_made_here_shows_nowhere() {
 #[tokio::test]
 async fn a_key_sent_by_mistake_shows_nowhere() {
     let cloud = Cloud::open();
+    let since = now();
     let thing = unique("mistake");
     let key = rcgen::KeyPair::generate().expect("a key").serialize_pem();
     let lines: Vec<_> = key.lines().filter(|line| !line.starts_with('-')).collect();
@@ -202,7 +209,7 @@ async fn a_key_sent_by_mistake_shows_nowhere() {
     cloud.api(&ask).await.expect(200);
 
     let registry = Value::from(rows(&cloud).await).to_string();
-    let logged = logs(&cloud).await;
+    let logged = logs(&cloud, since).await;
     let queued = queues(&cloud).await;
     for text in [&registry, &logged, &queued] {
         for secret in lines.iter().copied().chain([token.as_str()]) {
