@@ -73,8 +73,8 @@ enum Group {
     #[command(subcommand)]
     Fleet(fleet::Command),
     /// Dynamic groups: the devices for which a query holds
-    #[command(subcommand)]
-    Group(group::Command),
+    #[command(subcommand, name = "group")]
+    Groups(group::Command),
     /// Certificates: when each is due for renewal
     #[command(subcommand)]
     Cert(cert::Command),
@@ -106,7 +106,7 @@ async fn run(lamp: &Lamp) -> Result<Exit, Failure> {
         Group::Catalog(command) => catalog::run(command, connect, lamp.output).await,
         Group::Device(command) => device::run(command, connect, &lamp.target, lamp.output).await,
         Group::Fleet(command) => fleet::run(command, &lamp.target, lamp.output).await,
-        Group::Group(command) => group::run(command, lamp.output),
+        Group::Groups(command) => group::run(command, lamp.output),
         Group::Cert(command) => cert::run(command, &connect().await?, lamp.output, now()).await,
         Group::Sweep(command) => sweep::run(command, &connect().await?, lamp.output).await,
         Group::Operation(command) => operation::run(command, &connect().await?, lamp.output).await,
