@@ -15,6 +15,7 @@ mod device;
 mod failure;
 mod fleet;
 mod fleet_csv;
+mod group;
 mod keys;
 mod operation;
 mod output;
@@ -73,6 +74,9 @@ enum Group {
     /// Many devices at once
     #[command(subcommand)]
     Fleet(fleet::Command),
+    /// Dynamic groups: the devices for which a query holds
+    #[command(subcommand, name = "group")]
+    Groups(group::Command),
     /// Certificates: when each is due for renewal, and what is reported of them
     #[command(subcommand)]
     Cert(cert::Command),
@@ -110,6 +114,7 @@ async fn run(lamp: &Lamp) -> Result<Exit, Failure> {
         Group::Catalog(command) => catalog::run(command, connect, lamp.output).await,
         Group::Device(command) => device::run(command, connect, &lamp.target, lamp.output).await,
         Group::Fleet(command) => fleet::run(command, &lamp.target, lamp.output).await,
+        Group::Groups(command) => group::run(command, lamp.output),
         Group::Cert(command) => cert::run(command, &connect().await?, lamp.output, now()).await,
         Group::Case(command) => case::run(command, &connect().await?, lamp.output).await,
         Group::Policy(command) => policy::run(command, &connect().await?, lamp.output).await,

@@ -32,6 +32,7 @@ pub mod device;
 pub mod due;
 pub mod failure;
 pub mod fields;
+pub mod group;
 pub mod handout;
 pub mod listing;
 pub mod names;
