@@ -1,6 +1,6 @@
 //! `lamp case`: cases of compromise, and `lamp cert compromised`, which opens one.
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::api::{Api, Call};
@@ -27,18 +27,15 @@ pub(crate) struct Named {
 
 /// What is reported.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("verdict").required(true))]
 pub(crate) struct Report {
     /// The device
     thing: String,
     /// Somebody else may hold its key: replace the certificate first
-    #[arg(
-        long,
-        conflicts_with = "confirmed",
-        required_unless_present = "confirmed"
-    )]
+    #[arg(long, group = "verdict")]
     suspected: bool,
     /// Somebody else holds its key: cut the device off at once
-    #[arg(long)]
+    #[arg(long, group = "verdict")]
     confirmed: bool,
     /// Why, for whoever looks at the case
     #[arg(long, value_name = "TEXT")]

@@ -117,6 +117,9 @@ pub(crate) fn open(text: impl ToString) -> Cell {
     Cell::new(text).fg(Color::Yellow)
 }
 
+/// How the names of moments end.
+const TIMES: [&str; 4] = ["At", "After", "Before", "deadline"];
+
 /// The same without what a person does not read: certificates whole, and
 /// moments as milliseconds since 1970.
 pub(crate) fn readable(value: &Value) -> Value {
@@ -125,7 +128,7 @@ pub(crate) fn readable(value: &Value) -> Value {
             .iter()
             .filter(|(name, _)| !name.ends_with("Pem"))
             .map(|(name, value)| match value.as_u64() {
-                Some(millis) if ["At", "After", "Before"].iter().any(|e| name.ends_with(e)) => {
+                Some(millis) if TIMES.iter().any(|end| name.ends_with(end)) => {
                     (name.clone(), Value::from(Moment(millis).rfc3339()))
                 }
                 _ => (name.clone(), readable(value)),

@@ -125,7 +125,8 @@ impl Board {
         output::line(&table.to_string());
         if !self.alone {
             let sums = sums(all.iter().map(|(_, vitals)| *vitals), now);
-            output::note(&progress(&sums, all.len()));
+            let came = all.iter().filter(|(_, seen)| seen.connections > 0).count();
+            output::note(&concluded(&sums, came, all.len()));
         }
     }
 }
@@ -149,6 +150,16 @@ fn progress(sums: &Sums, devices: usize) -> String {
         "{} of {devices} connected, {} rotating, {} rotated, {} rejected, longest gap {:.1} s",
         sums.connected,
         sums.rotating,
+        sums.rotated,
+        sums.rejected,
+        sums.longest.as_secs_f64()
+    )
+}
+
+/// The same once all have been switched off.
+fn concluded(sums: &Sums, came: usize, devices: usize) -> String {
+    format!(
+        "{came} of {devices} have connected, {} rotated, {} rejected, longest gap {:.1} s",
         sums.rotated,
         sums.rejected,
         sums.longest.as_secs_f64()

@@ -38,8 +38,7 @@ pub(crate) fn replace(
         changes.push(ended(table, after)?);
         // A light that was silent has not failed; it is asked when it connects.
         if let Some(sweep) = after.sweep_id.as_ref().filter(|_| after.wish.is_some()) {
-            let renewed = after.phase == Phase::Done;
-            changes.push(sweep_rows::ended(table, sweep, renewed)?);
+            changes.push(sweep_rows::ended(table, sweep, after.renewed())?);
         }
     }
     Ok(changes)
@@ -54,12 +53,12 @@ fn ended(table: &Table, rotation: &Rotation) -> Result<TransactWriteItem, Failur
         .expression_attribute_names("#status", "status")
         .expression_attribute_values(":running", table::attribute(&OperationStatus::Running)?)
         .expression_attribute_values(":now", table::attribute(&rotation.ended_at)?);
-    let update = match (rotation.phase, rotation.new_id()) {
-        (Phase::Done, Some(new)) => update
+    let update = match rotation.new_id().filter(|_| rotation.renewed()) {
+        Some(new) => update
             .update_expression("SET #status = :to, endedAt = :now, certificateId = :new")
             .expression_attribute_values(":to", table::attribute(&OperationStatus::Done)?)
             .expression_attribute_values(":new", table::attribute(new)?),
-        _ => update
+        None => update
             .update_expression("SET #status = :to, endedAt = :now, failure = :why")
             .expression_attribute_values(":to", table::attribute(&OperationStatus::Failed)?)
             .expression_attribute_values(":why", table::attribute(&not_renewed(rotation))?),
@@ -73,7 +72,11 @@ fn ended(table: &Table, rotation: &Rotation) -> Result<TransactWriteItem, Failur
 fn not_renewed(rotation: &Rotation) -> Failure {
     let reason = match (rotation.phase, &rotation.wish) {
         (Phase::Fenced, _) => {
-            "the device was deleted meanwhile, or a case of compromise has cut it off"
+            return Failure::new(
+                Kind::NotFound,
+                "the device was deleted meanwhile, or a case of compromise has cut it off",
+                "GET /devices/{thingName} says which.",
+            );
         }
         _ if rotation.aborted => "the rotation was aborted",
         (_, None) => "the device sent no signing request before the deadline",

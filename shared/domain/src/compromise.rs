@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::delete::ProofLine;
 use crate::device::{CertificateRecord, DeviceRecord, DeviceStatus};
 use crate::failure::{Failure, Kind};
+use crate::fields::Fields;
 use crate::names::{CaseId, CertificateId, OperationId, ThingName};
 use crate::time::Moment;
 
@@ -53,11 +54,9 @@ impl Verdict {
 }
 
 /// What somebody reports of a device's certificate.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// The certificate; without it, the one that the device has.
-    #[serde(default)]
     pub certificate_id: Option<CertificateId>,
     /// How sure it is.
     pub verdict: Verdict,
@@ -71,14 +70,25 @@ impl Report {
     /// # Errors
     /// `Invalid`, with the field.
     pub fn parse(body: &[u8]) -> Result<Self, Failure> {
-        let report: Self = serde_json::from_slice(body).map_err(|error| {
-            Failure::invalid(
-                "body",
-                format!("the body is no report: {error}"),
-                "Send JSON: {\"verdict\": \"suspected\" or \"confirmed\", \"reason\": …, \
-                 \"certificateId\"?: …}.",
-            )
-        })?;
+        let remedy = "Send {\"verdict\": \"suspected\" or \"confirmed\", \"reason\": …, \"certificateId\"?: …}.";
+        let mut fields = Fields::parse(body, remedy)?;
+        let certificate_id = fields.text("certificateId")?;
+        let report = Self {
+            certificate_id: certificate_id
+                .as_deref()
+                .map(CertificateId::parse)
+                .transpose()?,
+            verdict: match fields.required_text("verdict")?.as_str() {
+                "suspected" => Verdict::Suspected,
+                "confirmed" => Verdict::Confirmed,
+                _ => {
+                    let reason = "a verdict is suspected or confirmed";
+                    return Err(Failure::invalid("verdict", reason, remedy));
+                }
+            },
+            reason: fields.required_text("reason")?,
+        };
+        fields.end()?;
         let length = report.reason.trim().chars().count();
         if length == 0 || length > LONGEST_REASON {
             return Err(Failure::invalid(

@@ -66,7 +66,7 @@ impl Kind {
     const fn title(self) -> &'static str {
         match self {
             Self::Invalid => "The request is not acceptable",
-            Self::NotFound => "There is no such thing",
+            Self::NotFound => "There is none, or no longer",
             Self::Conflict => "It exists and differs",
             Self::Denied => "It is not permitted",
             Self::Busy => "Busy; try again",

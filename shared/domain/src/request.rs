@@ -171,7 +171,8 @@ impl CreateRequest {
 
     /// The first field in which another request for the same name differs.
     pub fn first_difference(&self, other: &Self) -> Option<&'static str> {
-        let csr = |r: &Self| r.csr.as_ref().map(|c| c.pem().to_owned());
+        // ECDSA signs the same request anew each time: its key is what counts.
+        let csr = |r: &Self| r.csr.as_ref().map(|c| c.public_key().clone());
         [
             ("thingName", self.thing_name != other.thing_name),
             ("thingType", self.thing_type != other.thing_type),
@@ -418,5 +419,19 @@ mod tests {
         ] {
             assert_eq!(read(&base).first_difference(&read(&other)), Some(field));
         }
+    }
+
+    #[test]
+    fn a_signing_request_signed_anew_by_the_same_key_is_the_same() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let request = |name: &str| {
+            let parameters = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+            let csr = parameters.serialize_request(&key).unwrap().pem().unwrap();
+            let body = json!({"thingName": "a", "csr": csr}).to_string();
+            CreateRequest::parse(body.as_bytes(), None).unwrap().0
+        };
+        let (first, again) = (request("a"), request("b"));
+        assert_ne!(first.csr, again.csr);
+        assert_eq!(first.first_difference(&again), None);
     }
 }

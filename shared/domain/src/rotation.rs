@@ -382,6 +382,12 @@ impl Rotation {
         self
     }
 
+    /// Whether the device has proved a new certificate, whatever became of it
+    /// after that.
+    pub fn renewed(&self) -> bool {
+        self.phase == Phase::Done || (self.phase == Phase::Fenced && self.proven_at.is_some())
+    }
+
     /// The id of the new certificate, once it may exist under it.
     pub fn new_id(&self) -> Option<&CertificateId> {
         self.new.as_ref()?.mint.certificate_id.as_ref()

@@ -63,8 +63,11 @@ fn reports_are_read_with_the_field_at_fault() {
     };
     check(r#"{"verdict": "suspected", "reason": "x"}"#, None);
     check(r#"{"verdict": "confirmed", "reason": "x"}"#, None);
-    check(r#"{"verdict": "CONFIRMED", "reason": "x"}"#, Some("body"));
-    check(r#"{"verdict": "confirmed"}"#, Some("body"));
+    check(
+        r#"{"verdict": "CONFIRMED", "reason": "x"}"#,
+        Some("verdict"),
+    );
+    check(r#"{"verdict": "confirmed"}"#, Some("reason"));
     check(r#"{"verdict": "confirmed", "reason": " "}"#, Some("reason"));
     let long = "x".repeat(501);
     check(
@@ -73,7 +76,7 @@ fn reports_are_read_with_the_field_at_fault() {
     );
     check(
         r#"{"verdict": "confirmed", "reason": "x", "certificateId": "y"}"#,
-        Some("body"),
+        Some("certificateId"),
     );
     check(
         r#"{"verdict": "confirmed", "reason": "x", "thingName": "y"}"#,
