@@ -10,6 +10,7 @@
 //! [`settle`](Rotation::settle) decides are therefore never both true: a proof
 //! and a withdrawal exclude each other by the row itself.
 
+pub mod enrol;
 mod message;
 #[cfg(test)]
 mod model;
@@ -57,6 +58,9 @@ pub enum Reason {
     Due,
     /// Somebody else may hold its key.
     Suspected,
+    /// The device slept past its certificate's end or lost its key, and came
+    /// with a token.
+    Enrolment,
 }
 
 impl Reason {
@@ -65,6 +69,7 @@ impl Reason {
         match self {
             Self::Due => "DUE",
             Self::Suspected => "SUSPECTED",
+            Self::Enrolment => "ENROLMENT",
         }
     }
 }
@@ -119,6 +124,10 @@ pub struct Rotation {
     pub phase: Phase,
     /// The certificate that the device has last proved.
     pub old: CertificateId,
+    /// Whether that certificate was revoked for good: it is detached, and
+    /// neither put into another state nor removed.
+    #[serde(default)]
+    pub old_revoked: bool,
     /// How many rotations have tried to replace that certificate before.
     #[serde(default)]
     pub tries: u32,
@@ -334,6 +343,7 @@ impl Rotation {
             phase: Phase::Requested,
             tries: tries(&old, earlier),
             old,
+            old_revoked: false,
             sweep_id: None,
             issuer,
             reason: Reason::default(),
