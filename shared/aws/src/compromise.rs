@@ -22,11 +22,10 @@ use lamplighter_domain::names::{CaseId, CertificateId, ThingName};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::failure::{self, Cause};
 use crate::links::Links;
 use crate::renewal::Renewals;
 use crate::table::{Key, Table};
-use crate::{clock, query, setup};
+use crate::{clock, query, setup, workflows};
 
 pub use audit::Notifications;
 
@@ -209,22 +208,8 @@ impl Cases {
     async fn start(&self, case: &Case) -> Result<(), Failure> {
         let input = json!({ "caseId": case.case_id }).to_string();
         let name = format!("{}-{}", case.case_id, case.verdict.name());
-        for name in [name.clone(), format!("{name}-{}", case.version)] {
-            let answer = self
-                .sfn
-                .start_execution()
-                .state_machine_arn(&self.workflow_arn)
-                .name(name)
-                .input(&input)
-                .send()
-                .await;
-            match answer {
-                Ok(_) => return Ok(()),
-                Err(error) if failure::cause(&error) == Cause::Conflict => {}
-                Err(error) => return Err(failure::of("states:StartExecution", &error)),
-            }
-        }
-        Ok(())
+        let names = [name.clone(), format!("{name}-{}", case.version)];
+        workflows::start(&self.sfn, &self.workflow_arn, names, &input).await
     }
 }
 

@@ -91,6 +91,8 @@ impl Renewals {
             Effect::DeactivateNew => certificates::deactivate(iot, new()?).await,
             Effect::DeleteNew => certificates::delete(iot, new()?).await,
             Effect::DetachOld => self.things.detach(name, &self.arn(&rotation.old)).await,
+            // Revoked is revoked: it stays so until it would have expired.
+            Effect::DeactivateOld | Effect::DeleteOld if rotation.old_revoked => Ok(()),
             Effect::DeactivateOld => certificates::deactivate(iot, &rotation.old).await,
             Effect::DeleteOld => certificates::delete(iot, &rotation.old).await,
         }
@@ -145,6 +147,7 @@ impl Renewals {
                         self.no_longer_due(name, &row.old)?,
                     ]
                 }
+                (Work::Remove, _) if row.old_revoked => Vec::new(),
                 (Work::Remove, _) => {
                     let mut gone = vec![self.delete_certificate_row(name, &row.old)?];
                     if let Some(key) = &freed {

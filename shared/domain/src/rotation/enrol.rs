@@ -30,12 +30,23 @@ pub enum Standing<'a> {
 impl Rotation {
     /// A rotation that begins with the signing request that a token vouches
     /// for. `old_revoked` is whether the old certificate was revoked: then it
-    /// stays so, and is not removed.
+    /// stays so, and is not removed. What `earlier` holds of keys for which
+    /// nothing was made, being cut off by a case, is this rotation's to free.
     #[must_use]
-    pub fn enrolling(mut self, csr: Csr, old_revoked: bool) -> Self {
+    pub fn enrolling(mut self, csr: Csr, old_revoked: bool, earlier: Option<&Self>) -> Self {
+        if let Some(fenced) = earlier.filter(|earlier| earlier.phase == Phase::Fenced) {
+            let made = fenced.new.as_ref().map(|new| new.csr.public_key());
+            let left = fenced.keys().into_iter();
+            let left = left.filter(|key| Some(key) != made && key != csr.public_key());
+            self.superseded = left.collect();
+        }
+        self.old_revoked = old_revoked;
+        self.wants(csr)
+    }
+
+    fn wants(mut self, csr: Csr) -> Self {
         self.wish = Some(csr);
         self.reason = Reason::Enrolment;
-        self.old_revoked = old_revoked;
         self
     }
 
@@ -62,7 +73,7 @@ impl Rotation {
         }
         next.superseded.retain(|key| key != csr.public_key());
         next.aborted = false;
-        Entry::Through(Box::new(next.enrolling(csr.clone(), self.old_revoked)))
+        Entry::Through(Box::new(next.wants(csr.clone())))
     }
 
     /// How far the certificate is that was enrolled for in a rotation, with a

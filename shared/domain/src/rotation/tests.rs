@@ -400,3 +400,23 @@ fn an_enrolment_stands_where_its_rotation_does() {
         assert_eq!(rotation.standing(&op(1), csr().public_key()), Over);
     }
 }
+
+/// The keys that a case has cut off with a rotation are freed with the next one,
+/// but not one that a certificate was made for.
+#[test]
+fn an_enrolment_after_a_case_frees_what_was_never_certified() {
+    let mut fenced = in_phase(Phase::Fenced);
+    let made = fenced.wish.replace(csr()).unwrap();
+    fenced.superseded = vec![csr().public_key().clone()];
+    let left = [
+        fenced.wish.as_ref().unwrap().public_key(),
+        &fenced.superseded[0],
+    ];
+    let next = requested().enrolling(csr(), true, Some(&fenced));
+    let kept: BTreeSet<_> = next.superseded.iter().collect();
+    assert_eq!(kept, BTreeSet::from(left));
+    assert!(!next.keys().contains(made.public_key()) && next.old_revoked);
+    let done = in_phase(Phase::Done);
+    let next = requested().enrolling(csr(), false, Some(&done));
+    assert!(next.superseded.is_empty(), "what a device has stays its own");
+}
