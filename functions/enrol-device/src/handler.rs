@@ -17,9 +17,9 @@ pub(crate) async fn handle(
 ) -> Result<http::Response, Infallible> {
     let deadline = Moment(event.context.deadline);
     let answer = answer(enrolments, &event.payload, deadline).await;
-    Ok(http::uncacheable(answer.unwrap_or_else(|failure| {
-        http::problem(&failure, None)
-    })))
+    Ok(http::uncacheable(
+        answer.unwrap_or_else(|failure| http::problem(&failure, None)),
+    ))
 }
 
 async fn answer(

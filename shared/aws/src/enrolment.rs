@@ -18,7 +18,7 @@ use lamplighter_domain::enrolment::{
 };
 use lamplighter_domain::names::{CertificateId, OperationId, ThingName};
 use lamplighter_domain::rotation::enrol::{Entry, Standing};
-use lamplighter_domain::rotation::{Rotation, Windows};
+use lamplighter_domain::rotation::{OldState, Rotation, Windows};
 use lamplighter_domain::time::Moment;
 use lamplighter_domain::{Failure, authority};
 use serde::Serialize;
@@ -109,7 +109,13 @@ impl Enrolments {
             let record = domain::issue(name, device.as_ref(), request, &token, by, now)?;
             if self.keep(name, &record).await? {
                 let (thing, until) = (name.as_str(), record.ends_at.rfc3339());
-                tracing::info!(thing, by, until, reason = record.reason, "a token was issued");
+                tracing::info!(
+                    thing,
+                    by,
+                    until,
+                    reason = record.reason,
+                    "a token was issued"
+                );
                 return Ok(Issued {
                     thing_name: name.clone(),
                     token: token.reveal().to_owned(),
@@ -138,8 +144,7 @@ impl Enrolments {
             .await?;
         let record: Option<CertificateRecord> =
             self.table.get(&Key::certificate(name, &id)).await?;
-        let record =
-            record.ok_or_else(|| Failure::bug(format!("{name} has no record of {id}")))?;
+        let record = record.ok_or_else(|| Failure::bug(format!("{name} has no record of {id}")))?;
         Ok(Enrolled {
             thing_name: name.clone(),
             rotation_id: rotation,
@@ -162,7 +167,8 @@ impl Enrolments {
         for _ in 0..ATTEMPTS {
             let record: Option<TokenRecord> = self.table.get(&Key::enrolment(name)).await?;
             let now = clock::now();
-            if let Admission::Again(id) = domain::admit(record.as_ref(), &request.token, key, now)? {
+            if let Admission::Again(id) = domain::admit(record.as_ref(), &request.token, key, now)?
+            {
                 return Ok(id);
             }
             let record = record.ok_or_else(|| domain::refused("the token has gone"))?;
@@ -179,7 +185,10 @@ impl Enrolments {
                 Some((_, Entry::Through(next))) => *next,
                 None => self.begin(request, device, rotation.as_ref(), now).await?,
             };
-            if self.admitted(&record, device, rotation.as_ref(), &next).await? {
+            if self
+                .admitted(&record, device, rotation.as_ref(), &next)
+                .await?
+            {
                 return Ok(next.rotation_id);
             }
         }
@@ -201,8 +210,8 @@ impl Enrolments {
             .ok_or_else(|| Failure::bug(format!("{name} is ACTIVE without a certificate")))?;
         let certificate: Option<CertificateRecord> =
             self.table.get(&Key::certificate(name, &old)).await?;
-        let certificate = certificate
-            .ok_or_else(|| Failure::bug(format!("{name} has no record of {old}")))?;
+        let certificate =
+            certificate.ok_or_else(|| Failure::bug(format!("{name} has no record of {old}")))?;
         let rotation = Rotation::start(
             clock::operation_id(),
             name.clone(),
@@ -212,8 +221,11 @@ impl Enrolments {
             earlier,
             now,
         )?;
-        let revoked = certificate.revoked_at.is_some();
-        Ok(rotation.enrolling(request.csr.clone(), revoked, earlier))
+        let old = match certificate.revoked_at {
+            None => OldState::InForce,
+            Some(_) => OldState::Revoked,
+        };
+        Ok(rotation.enrolling(request.csr.clone(), old, earlier))
     }
 
     /// Brings a rotation that takes no more keys to its end.

@@ -74,6 +74,18 @@ impl Reason {
     }
 }
 
+/// How a certificate was when a rotation began that is to replace it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum OldState {
+    /// It could be used, or was at least not taken away for good.
+    #[default]
+    InForce,
+    /// A case of compromise had revoked it: it is detached, and neither put
+    /// into another state nor removed.
+    Revoked,
+}
+
 /// How far a rotation has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -124,10 +136,9 @@ pub struct Rotation {
     pub phase: Phase,
     /// The certificate that the device has last proved.
     pub old: CertificateId,
-    /// Whether that certificate was revoked for good: it is detached, and
-    /// neither put into another state nor removed.
+    /// How that certificate was when the rotation began.
     #[serde(default)]
-    pub old_revoked: bool,
+    pub old_state: OldState,
     /// How many rotations have tried to replace that certificate before.
     #[serde(default)]
     pub tries: u32,
@@ -343,7 +354,7 @@ impl Rotation {
             phase: Phase::Requested,
             tries: tries(&old, earlier),
             old,
-            old_revoked: false,
+            old_state: OldState::default(),
             sweep_id: None,
             issuer,
             reason: Reason::default(),

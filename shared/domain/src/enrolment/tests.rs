@@ -129,7 +129,10 @@ fn a_token_that_is_good_admits_to_no_device_that_has_changed() {
 fn all_alike(refusals: impl IntoIterator<Item = Failure>) {
     let mut reasons = std::collections::BTreeSet::new();
     for refusal in refusals {
-        assert_eq!(json!(refusal.problem(None)), json!(refused("").problem(None)));
+        assert_eq!(
+            json!(refusal.problem(None)),
+            json!(refused("").problem(None))
+        );
         assert_eq!(refusal.http_status(), 403);
         reasons.insert(refusal.operator);
     }

@@ -1,7 +1,7 @@
 //! A rotation that a token has authorised instead of the old certificate: the
 //! device slept past that one's end, or has lost its key.
 
-use super::{Phase, Reason, Rotation};
+use super::{OldState, Phase, Reason, Rotation};
 use crate::csr::{Csr, PublicKeyId};
 use crate::names::{CertificateId, OperationId};
 use crate::time::Moment;
@@ -29,18 +29,17 @@ pub enum Standing<'a> {
 
 impl Rotation {
     /// A rotation that begins with the signing request that a token vouches
-    /// for. `old_revoked` is whether the old certificate was revoked: then it
-    /// stays so, and is not removed. What `earlier` holds of keys for which
-    /// nothing was made, being cut off by a case, is this rotation's to free.
+    /// for. What `earlier`, cut off by a case, holds of keys for which nothing
+    /// was made is this rotation's to free.
     #[must_use]
-    pub fn enrolling(mut self, csr: Csr, old_revoked: bool, earlier: Option<&Self>) -> Self {
+    pub fn enrolling(mut self, csr: Csr, old: OldState, earlier: Option<&Self>) -> Self {
         if let Some(fenced) = earlier.filter(|earlier| earlier.phase == Phase::Fenced) {
             let made = fenced.new.as_ref().map(|new| new.csr.public_key());
             let left = fenced.keys().into_iter();
             let left = left.filter(|key| Some(key) != made && key != csr.public_key());
             self.superseded = left.collect();
         }
-        self.old_revoked = old_revoked;
+        self.old_state = old;
         self.wants(csr)
     }
 
@@ -82,13 +81,18 @@ impl Rotation {
         let new = self.new.as_ref().filter(|new| new.csr.public_key() == key);
         let issued = new.and_then(|new| new.mint.certificate_id.as_ref());
         let wanted = self.wish.as_ref().map(Csr::public_key) == Some(key);
-        match (self.phase, issued) {
-            _ if self.rotation_id != *rotation || !wanted => Standing::Over,
-            (Phase::Withdrawing | Phase::RolledBack | Phase::Fenced, _) => Standing::Over,
-            (Phase::Requested | Phase::Issuing | Phase::Superseding, _) => Standing::Making,
-            (_, Some(id)) => Standing::Issued(id),
-            // Issued for the key before, which is about to be superseded.
-            (_, None) => Standing::Making,
+        let takes_none = matches!(
+            self.phase,
+            Phase::Withdrawing | Phase::RolledBack | Phase::Fenced
+        );
+        let in_force = !matches!(
+            self.phase,
+            Phase::Requested | Phase::Issuing | Phase::Superseding
+        );
+        match issued.filter(|_| in_force) {
+            _ if self.rotation_id != *rotation || !wanted || takes_none => Standing::Over,
+            Some(id) => Standing::Issued(id),
+            None => Standing::Making,
         }
     }
 }

@@ -317,7 +317,9 @@ fn a_caller_sees_how_far_it_is_and_nothing_that_is_secret() {
 /// What a token leads to in each phase, and what stands then.
 #[test]
 fn an_enrolment_takes_the_open_rotation_over_or_has_it_end_first() {
-    use Phase::{Issued, Issuing, Removing, Requested, Retired, Retiring, Superseding, Withdrawing};
+    use Phase::{
+        Issued, Issuing, Removing, Requested, Retired, Retiring, Superseding, Withdrawing,
+    };
     for phase in [Requested, Issuing, Issued, Superseding] {
         let mut open = in_phase(phase);
         (open.in_use, open.aborted) = (true, true);
@@ -378,7 +380,9 @@ fn an_enrolment_takes_the_open_rotation_over_or_has_it_end_first() {
 
 #[test]
 fn an_enrolment_stands_where_its_rotation_does() {
-    use Phase::{Done, Fenced, Issued, Issuing, Removing, Retired, Retiring, RolledBack, Withdrawing};
+    use Phase::{
+        Done, Fenced, Issued, Issuing, Removing, Retired, Retiring, RolledBack, Withdrawing,
+    };
     use enrol::Standing::{Making, Over};
     let new = id(NEW);
     let issued = enrol::Standing::Issued(&new);
@@ -412,11 +416,15 @@ fn an_enrolment_after_a_case_frees_what_was_never_certified() {
         fenced.wish.as_ref().unwrap().public_key(),
         &fenced.superseded[0],
     ];
-    let next = requested().enrolling(csr(), true, Some(&fenced));
+    let next = requested().enrolling(csr(), OldState::Revoked, Some(&fenced));
     let kept: BTreeSet<_> = next.superseded.iter().collect();
     assert_eq!(kept, BTreeSet::from(left));
-    assert!(!next.keys().contains(made.public_key()) && next.old_revoked);
+    assert!(!next.keys().contains(made.public_key()));
+    assert_eq!(next.old_state, OldState::Revoked);
     let done = in_phase(Phase::Done);
-    let next = requested().enrolling(csr(), false, Some(&done));
-    assert!(next.superseded.is_empty(), "what a device has stays its own");
+    let next = requested().enrolling(csr(), OldState::InForce, Some(&done));
+    assert!(
+        next.superseded.is_empty(),
+        "what a device has stays its own"
+    );
 }

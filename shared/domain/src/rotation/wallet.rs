@@ -342,7 +342,7 @@ mod tests {
             let before = (!lost).then(|| accepted().connected(Tried::Staged).0);
             let had: Vec<_> = before.iter().map(|wallet| wallet.current.clone()).collect();
             let (mut wallet, mut act) = Wallet::enrolled(before, rotation(), pair("enrolled"));
-            let mut tries = std::collections::BTreeMap::<_, u32>::new();
+            let mut counts = std::collections::BTreeMap::<_, u32>::new();
             for _ in 0..600 {
                 let Act::Connect(tried) = act else {
                     panic!("{act:?}")
@@ -351,13 +351,13 @@ mod tests {
                     (Tried::Staged, Some(staged)) => staged.certificate_id.clone().unwrap(),
                     _ => wallet.current.certificate_id.clone(),
                 };
-                *tries.entry(with.as_str().to_owned()).or_default() += 1;
+                *counts.entry(with.as_str().to_owned()).or_default() += 1;
                 (wallet, act) = wallet.refused(tried);
             }
             let names = if lost { vec![] } else { vec!["old", "new"] };
             for name in [vec!["enrolled"], names].concat() {
                 let id = pair(name).certificate_id;
-                assert!(tries[id.as_str()] > 100, "{name}: {tries:?}");
+                assert!(counts[id.as_str()] > 100, "{name}: {counts:?}");
             }
             assert_eq!(had.len(), usize::from(!lost));
             let tried = wallet.start();
