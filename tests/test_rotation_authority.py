@@ -7,6 +7,7 @@ Run by `make test-system`; LAMPLIGHTER_OUTPUTS names the stack.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 import urllib.error
@@ -220,12 +221,20 @@ class Call:
     path: str
     status: int
     code: str | None = None
+    body: dict[str, str] | None = None
 
     def __str__(self) -> str:
-        return f"{self.who} {self.path}"
+        return " ".join([self.who, self.path, *(self.body or {}).values()])
 
 
 RENEWAL = "/devices/{name}/certificate/renewal"
+TOKEN = "/devices/{name}/enrolment-tokens"
+WHY = {"reason": "it is mine"}
+
+
+def enrolment(name: str, token: str, **more: str) -> dict[str, str]:
+    return {"thingName": name, "token": token, "csr": "{csr}", **more}
+
 
 CALLS = [
     Call("nobody", RENEWAL, 403),
@@ -237,6 +246,22 @@ CALLS = [
     Call("caller", "/devices/{name}-gone/certificate/renewal", 404, "NotFound"),
     Call("caller", "/devices/%20/certificate/renewal", 400, "Invalid"),
     Call("caller", "/devices/{going}/certificate/renewal", 409, "Conflict"),
+    # A token is whoever has it, so it is for those who may have keys.
+    Call("nobody", TOKEN, 403, body=WHY),
+    Call("stranger", TOKEN, 403, body=WHY),
+    Call("caller", TOKEN, 403, body=WHY),
+    Call("key reader of another", TOKEN, 403, body=WHY),
+    Call("key reader", "/devices/{name}-gone/enrolment-tokens", 404, "NotFound", WHY),
+    Call("key reader", "/devices/{going}/enrolment-tokens", 409, "Conflict", WHY),
+    # Nobody has to sign an enrolment; without the device's own token it is nothing.
+    Call("nobody", "/enrolments", 403, "Denied", enrolment("{name}", "{another's token}")),
+    Call("nobody", "/enrolments", 403, "Denied", enrolment("{another}", "{name's token}")),
+    Call("nobody", "/enrolments", 403, "Denied", enrolment("{name}", "{digest of name's token}")),
+    Call("nobody", "/enrolments", 403, "Denied", enrolment("{name}-gone", "{name's token}")),
+    Call("nobody", "/enrolments", 403, "Denied", enrolment("{going}", "{name's token}")),
+    Call("caller", "/enrolments", 403, "Denied", enrolment("{name}", "{another's token}")),
+    Call("nobody", "/enrolments", 400, "Invalid", enrolment("{name}", "{name's token}", certificateId="{old}")),
+    Call("nobody", "/enrolments", 400, "Invalid", enrolment("{name}", "{name's token}", principal="{old}")),
 ]
 
 
@@ -280,12 +305,27 @@ def role(cloud: Cloud, *policies: str, inline: list[dict[str, Any]] | None = Non
     return Credentials(session["AccessKeyId"], session["SecretAccessKey"], session["SessionToken"])
 
 
-def ask(cloud: Cloud, who: Credentials | None, path: str) -> tuple[int, dict[str, Any]]:
-    request = AWSRequest("POST", f"{cloud.outputs['api_url']}{path}")
+@pytest.fixture(scope="module")
+def said(lights: dict[str, Light]) -> dict[str, str]:
+    """What calls speak of."""
+    tokens = {each: lamp("device", "enrolment-token", lights[each].name, "--reason", "a test")[0]["token"]
+              for each in ("name", "another")}
+    return {name: light.name for name, light in lights.items()} | {
+        "name's token": tokens["name"], "another's token": tokens["another"], "old": lights["name"].old,
+        "digest of name's token": hashlib.sha256(tokens["name"].encode()).hexdigest(),
+        "csr": mqtt.signing_request(mqtt.new_key(), lights["name"].name),
+    }
+
+
+def ask(
+    cloud: Cloud, who: Credentials | None, path: str, body: dict[str, str] | None = None,
+) -> tuple[int, dict[str, Any]]:
+    data = json.dumps(body).encode() if body else None
+    request = AWSRequest("POST", f"{cloud.outputs['api_url']}{path}", data=data)
     if who is not None:
         SigV4Auth(who, "execute-api", cloud.outputs["region"]).add_auth(request)
     prepared = request.prepare()
-    sent = urllib.request.Request(prepared.url, method="POST", headers=dict(prepared.headers))
+    sent = urllib.request.Request(prepared.url, data=data, method="POST", headers=dict(prepared.headers))
     try:
         with urllib.request.urlopen(sent, timeout=30) as answer:
             return answer.status, json.load(answer)
@@ -295,18 +335,25 @@ def ask(cloud: Cloud, who: Credentials | None, path: str) -> tuple[int, dict[str
 
 @pytest.mark.parametrize("line", CALLS, ids=str)
 def test_a_light_is_as_it_was_after_a_refused_call(
-    lights: dict[str, Light], callers: dict[str, Credentials | None], line: Call,
+    lights: dict[str, Light], callers: dict[str, Credentials | None], said: dict[str, str], line: Call,
 ) -> None:
     before = {name: light.everything() for name, light in lights.items()}
-    path = line.path.format(**{name: light.name for name, light in lights.items()})
-    status, problem = ask(Cloud(), callers[line.who], path)
+    body = {name: value.format(**said) for name, value in (line.body or {}).items()}
+    status, problem = ask(Cloud(), callers[line.who], line.path.format(**said), body)
     assert (status, problem.get("code")) == (line.status, line.code), problem
     time.sleep(0.2)
     assert {name: light.everything() for name, light in lights.items()} == before
 
 
-def test_a_caller_may(lights: dict[str, Light], callers: dict[str, Credentials | None]) -> None:
-    """Last: the same request, by whom it is allowed to."""
+def test_a_caller_may(
+    lights: dict[str, Light], callers: dict[str, Credentials | None], said: dict[str, str],
+) -> None:
+    """Last: the same requests, by whom they are allowed to."""
+    enrolling = {name: value.format(**said) for name, value in enrolment("{another}", "{another's token}").items()}
+    status, answer = ask(Cloud(), None, "/enrolments", enrolling)
+    assert (status, answer["thingName"]) == (201, lights["another"].name), answer
+    status, _ = ask(Cloud(), callers["key reader"], TOKEN.format(name=lights["name"].name), WHY)
+    assert status == 201
     status, answer = ask(Cloud(), callers["caller"], RENEWAL.format(name=lights["name"].name))
     assert (status, answer["status"]) == (202, "RUNNING"), answer
     lamp("device", "delete", lights["name"].name, "--wait")

@@ -1,4 +1,5 @@
-//! The API over signed HTTP: one request, repeated only where that is safe.
+//! The API over signed HTTP: one request, repeated only where that is safe. Its
+//! one open route is asked without a signature.
 
 use std::time::{Duration, SystemTime};
 
@@ -87,6 +88,10 @@ impl Call {
         self
     }
 
+    fn text(&self) -> String {
+        self.body.as_ref().map(Value::to_string).unwrap_or_default()
+    }
+
     /// Lets the service recognise the same request when it comes again.
     pub(crate) fn idempotency_key(mut self, key: &str) -> Self {
         self.idempotency_key = Some(key.to_owned());
@@ -117,7 +122,7 @@ enum Reply {
     Lost(String),
 }
 
-/// The signed client.
+/// The client.
 pub(crate) struct Api {
     settings: Settings,
     connector: Connector,
@@ -184,7 +189,13 @@ impl Api {
     }
 
     async fn send_once(&self, call: &Call) -> Result<Reply, Failure> {
-        let request = self.signed(call, &self.settings.credentials().await?)?;
+        let mut request = self.request(call)?;
+        if let Some(signer) = &self.settings.signer {
+            let credentials = signer.credentials().await?;
+            self.sign(&mut request, call, &signer.region, &credentials)?;
+        }
+        let request = HttpRequest::try_from(request)
+            .map_err(|error| unusable(&self.settings.api_url, &error))?;
         let response = match self.connector.call(request).await {
             Ok(response) => response,
             Err(error) => return Ok(Reply::Lost(root_cause(&error))),
@@ -213,13 +224,16 @@ impl Api {
         })
     }
 
-    fn signed(&self, call: &Call, credentials: &Credentials) -> Result<HttpRequest, Failure> {
-        let uri = format!(
+    fn uri(&self, call: &Call) -> String {
+        format!(
             "{}{}",
             self.settings.api_url.trim_end_matches('/'),
             call.path
-        );
-        let body = call.body.as_ref().map(Value::to_string).unwrap_or_default();
+        )
+    }
+
+    fn request(&self, call: &Call) -> Result<Request<SdkBody>, Failure> {
+        let uri = self.uri(call);
         let mut request = Request::builder()
             .method(&call.method)
             .uri(&uri)
@@ -234,13 +248,23 @@ impl Api {
         if let Some(key) = &call.idempotency_key {
             request = request.header("idempotency-key", key);
         }
-        let mut request = request
-            .body(SdkBody::from(body.clone()))
-            .map_err(|error| unusable(&uri, &error))?;
+        request
+            .body(SdkBody::from(call.text()))
+            .map_err(|error| unusable(&uri, &error))
+    }
+
+    fn sign(
+        &self,
+        request: &mut Request<SdkBody>,
+        call: &Call,
+        region: &str,
+        credentials: &Credentials,
+    ) -> Result<(), Failure> {
+        let (uri, body) = (self.uri(call), call.text());
         let identity = credentials.clone().into();
         let parameters = v4::SigningParams::builder()
             .identity(&identity)
-            .region(&self.settings.region)
+            .region(region)
             .name("execute-api")
             .time(SystemTime::now())
             .settings(SigningSettings::default())
@@ -261,8 +285,8 @@ impl Api {
         let (instructions, _) = sign(signable, &parameters)
             .map_err(|error| unusable(&uri, &error))?
             .into_parts();
-        instructions.apply_to_request_http1x(&mut request);
-        HttpRequest::try_from(request).map_err(|error| unusable(&uri, &error))
+        instructions.apply_to_request_http1x(request);
+        Ok(())
     }
 }
 

@@ -112,7 +112,9 @@ async fn run(lamp: &Lamp) -> Result<Exit, Failure> {
     match &lamp.group {
         Group::Ca(command) => ca::run(command, connect, lamp.output).await,
         Group::Catalog(command) => catalog::run(command, connect, lamp.output).await,
-        Group::Device(command) => device::run(command, connect, &lamp.target, lamp.output).await,
+        Group::Device(command) => {
+            device::run(command, connect, (&lamp.target, lamp.tries), lamp.output).await
+        }
         Group::Fleet(command) => fleet::run(command, &lamp.target, lamp.output).await,
         Group::Groups(command) => group::run(command, lamp.output),
         Group::Cert(command) => cert::run(command, &connect().await?, lamp.output, now()).await,

@@ -86,22 +86,34 @@ impl Broker {
     }
 }
 
-/// What a signed request needs.
+/// What a request needs.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) api_url: String,
+    /// As whom it is signed; a device that enrols is nobody in AWS.
+    pub(crate) signer: Option<Signer>,
+}
+
+/// Who signs requests.
+#[derive(Debug)]
+pub(crate) struct Signer {
     pub(crate) region: String,
-    pub(crate) credentials: SharedCredentialsProvider,
+    credentials: SharedCredentialsProvider,
 }
 
 impl Settings {
+    /// The API alone: its open route wants no signature.
+    pub(crate) fn of_nobody(target: &Target) -> Result<Self, Failure> {
+        let outputs = read_outputs(target)?;
+        Ok(Self {
+            api_url: api_url(target, outputs.api_url)?,
+            signer: None,
+        })
+    }
+
     pub(crate) async fn resolve(target: &Target) -> Result<Self, Failure> {
         let outputs = read_outputs(target)?;
-        let api_url = target
-            .api_url
-            .clone()
-            .or(outputs.api_url)
-            .ok_or_else(|| Failure::usage("no API is named", HOW_TO_NAME_AN_API))?;
+        let api_url = api_url(target, outputs.api_url)?;
         let region = target
             .region
             .clone()
@@ -115,11 +127,7 @@ impl Settings {
                 SharedCredentialsProvider::new(Credentials::new(id, secret, token, None, "outputs"))
             });
         if let (Some(region), Some(credentials)) = (region.clone(), local.clone()) {
-            return Ok(Self {
-                api_url,
-                region,
-                credentials,
-            });
+            return Ok(Self::signed(api_url, region, credentials));
         }
         let aws = aws_config::load_from_env().await;
         let region = region
@@ -130,13 +138,21 @@ impl Settings {
         let credentials = local
             .or_else(|| aws.credentials_provider())
             .ok_or_else(no_credentials)?;
-        Ok(Self {
-            api_url,
-            region,
-            credentials,
-        })
+        Ok(Self::signed(api_url, region, credentials))
     }
 
+    fn signed(api_url: String, region: String, credentials: SharedCredentialsProvider) -> Self {
+        Self {
+            api_url,
+            signer: Some(Signer {
+                region,
+                credentials,
+            }),
+        }
+    }
+}
+
+impl Signer {
     /// The caller's credentials of this moment; the provider renews them.
     pub(crate) async fn credentials(&self) -> Result<Credentials, Failure> {
         self.credentials
@@ -148,6 +164,11 @@ impl Settings {
                 failure
             })
     }
+}
+
+fn api_url(target: &Target, of_outputs: Option<String>) -> Result<String, Failure> {
+    let named = target.api_url.clone().or(of_outputs);
+    named.ok_or_else(|| Failure::usage("no API is named", HOW_TO_NAME_AN_API))
 }
 
 fn no_credentials() -> Failure {

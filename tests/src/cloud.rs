@@ -143,6 +143,11 @@ impl Cloud {
             .unwrap_or_else(|| panic!("the outputs have no {name}"))
     }
 
+    /// Where the broker listens for devices.
+    pub fn port(&self) -> u64 {
+        self.outputs["mqtt_port"].as_u64().expect("a port")
+    }
+
     /// An output of the stack.
     pub fn stack(&self, name: &str) -> &str {
         self.outputs["stack"][name]

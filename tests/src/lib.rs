@@ -14,6 +14,7 @@ pub mod cases;
 pub mod cloud;
 pub mod delivery;
 pub mod device;
+pub mod enrolment;
 pub mod faults;
 pub mod inventory;
 pub mod lamp;

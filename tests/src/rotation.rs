@@ -113,6 +113,42 @@ impl Light {
             .await;
     }
 
+    /// Gives the rotation no time of grace.
+    pub async fn hurried(&self, cloud: &Cloud) {
+        self.set(cloud, "windows.graceMillis", 0).await;
+    }
+
+    async fn set(&self, cloud: &Cloud, path: &str, millis: u64) {
+        let update = json!({
+            "TableName": cloud.stack("TableName"),
+            "Key": {"PK": {"S": format!("DEVICE#{}", self.thing)}, "SK": {"S": "ROTATION"}},
+            "UpdateExpression": format!("SET {path} = :millis"),
+            "ConditionExpression": "attribute_exists(PK)",
+            "ExpressionAttributeValues": {":millis": {"N": millis.to_string()}},
+        });
+        cloud
+            .aws_json("dynamodb", "DynamoDB_20120810.UpdateItem", &update)
+            .await;
+    }
+
+    /// Waits until the rotation has come so far.
+    pub async fn reaches(&self, cloud: &Cloud, phase: &str) {
+        let started = Instant::now();
+        while self.phase(cloud).await != phase {
+            assert!(started.elapsed() < PATIENCE, "{}", self.row(cloud).await);
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Waits until the workflow waits for the device.
+    pub async fn waits(&self, cloud: &Cloud) {
+        let started = Instant::now();
+        while self.row(cloud).await["taskToken"].is_null() {
+            assert!(started.elapsed() < PATIENCE, "{}", self.row(cloud).await);
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
     /// One event, as it comes to the function.
     pub async fn event(&self, cloud: &Cloud, event: Event) -> Value {
         match event {

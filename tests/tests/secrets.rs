@@ -3,9 +3,11 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use lamplighter_domain::csr::sha256_hex;
 use lamplighter_tests::cloud::{Ask, Cloud};
 use lamplighter_tests::delivery::{PATIENCE, created, deliver};
 use lamplighter_tests::device::{Key, unique};
+use lamplighter_tests::enrolment::{Lost, enrolment, sent};
 use lamplighter_tests::inventory::{row, rows};
 use lamplighter_tests::removal::{deleted, ended};
 use lamplighter_tests::rotation::{Event, Light, delivered};
@@ -214,6 +216,45 @@ async fn a_key_sent_by_mistake_shows_nowhere() {
     for text in [&registry, &logged, &queued] {
         for secret in lines.iter().copied().chain([token.as_str()]) {
             assert!(!text.contains(secret), "{secret:.8}… shows");
+        }
+    }
+}
+
+/// A token is known to its bearer alone: by its digest to the registry, and to
+/// nobody else, be it good, refused or malformed.
+#[tokio::test]
+async fn a_token_shows_nowhere() {
+    let cloud = Cloud::open();
+    let (lost, stranger) = (Lost::new(&cloud).await, Lost::new(&cloud).await);
+    let wrong = enrolment(&lost.thing, &stranger.token, &lost.key.csr);
+    sent(&cloud, &wrong).await.expect(403);
+    let malformed = format!("{}0", lost.token);
+    let malformed = enrolment(&lost.thing, &malformed, &lost.key.csr);
+    let refused = sent(&cloud, &malformed).await;
+    assert!(!refused.text.contains(&lost.token), "{}", refused.text);
+    refused.expect(400);
+    let answer = sent(&cloud, &lost.ask()).await.expect(201);
+    assert!(!answer.to_string().contains(&lost.token), "{answer}");
+    let tokens = [lost.token.clone(), stranger.token];
+    let light = lost.light(&answer);
+    delivered(&cloud, &light.event(&cloud, Event::Proof).await, None).await;
+    assert_eq!(ended(&cloud, &light.rotation).await, "DONE");
+
+    let registry = Value::from(rows(&cloud).await).to_string();
+    let history = history(&cloud, "RotateWorkflowArn", &light.rotation).await;
+    let logged = logs(&cloud).await;
+    let queued = queues(&cloud).await;
+    for token in &tokens {
+        let digest = sha256_hex(token.as_bytes());
+        assert!(registry.contains(&digest), "the registry was read");
+        for (place, text) in [
+            ("the registry", &registry),
+            ("the rotation's history", &history),
+            ("a log", &logged),
+            ("a queue", &queued),
+        ] {
+            let shown = text.contains(token) || text.contains(&as_numbers(token));
+            assert!(!shown, "a token is in {place}");
         }
     }
 }

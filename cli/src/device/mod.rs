@@ -4,6 +4,7 @@
 mod create;
 mod credentials;
 mod delete;
+mod enrol;
 mod list;
 mod preregister;
 mod renew;
@@ -40,6 +41,10 @@ pub(crate) enum Command {
     Renew(renew::Arguments),
     /// Fetch a device's private key from the vault, which hands it out once
     Credentials(credentials::Arguments),
+    /// Issue a one-time token for a device that lost its key or slept too long
+    EnrolmentToken(enrol::Issue),
+    /// Be a device that comes back with a token: enrol, connect, and prove it
+    Enrol(enrol::Enrol),
     /// Let devices claim these names, under a profile of the catalog
     Preregister(preregister::Arguments),
     /// Be a device: connect, report, and renew its certificate when told to
@@ -49,7 +54,7 @@ pub(crate) enum Command {
 pub(crate) async fn run(
     command: &Command,
     connect: impl AsyncFn() -> Result<Api, Failure>,
-    target: &Target,
+    (target, tries): (&Target, u32),
     format: Format,
 ) -> Result<Exit, Failure> {
     match command {
@@ -59,6 +64,8 @@ pub(crate) async fn run(
         Command::Delete(arguments) => delete::run(arguments, &connect().await?, format).await,
         Command::Renew(arguments) => renew::run(arguments, &connect().await?, format).await,
         Command::Credentials(arguments) => credentials::run(arguments, connect, format).await,
+        Command::EnrolmentToken(issue) => enrol::issue(issue, &connect().await?, format).await,
+        Command::Enrol(arguments) => enrol::enrol(arguments, target, tries, format).await,
         Command::Preregister(arguments) => preregister::run(arguments, connect, format).await,
         Command::Run(arguments) => run::run(arguments, target, format).await,
     }

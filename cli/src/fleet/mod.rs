@@ -2,7 +2,7 @@
 
 mod board;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::failure::{Exit, Failure};
 use crate::fleet::board::Board;
 use crate::keys::KeysDir;
 use crate::output::Format;
-use crate::reference::{Device, Dialer, Endpoint, Habits, Keeper, Line, Misbehaviour};
+use crate::reference::{Device, Dialer, Endpoint, Habits, Keeper, Line, Misbehaviour, News};
 use crate::settings::{Broker, Target};
 
 /// What can be done with many devices.
@@ -92,6 +92,26 @@ pub(crate) struct Life {
     stop_after: Option<Duration>,
 }
 
+impl Life {
+    pub(crate) fn keys_dir(&self) -> &Path {
+        &self.keys_dir
+    }
+
+    fn broker(&self, target: &Target) -> Result<Broker, Failure> {
+        Broker::resolve(self.endpoint.clone(), self.server_ca.clone(), target)
+    }
+}
+
+/// When devices have lived long enough, but for Ctrl-C and the time that was
+/// asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Until {
+    /// Not before that.
+    Told,
+    /// A device hears that its new certificate is its only one.
+    Retired,
+}
+
 /// One of the devices.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Member {
@@ -107,7 +127,9 @@ pub(crate) async fn run(
     let Command::Run(arguments) = command;
     let members = members(arguments)?;
     let pace = Duration::from_secs(1) / arguments.connect_rate.max(1);
-    live_paced(members, pace, &arguments.life, target, format).await
+    let life = &arguments.life;
+    let broker = life.broker(target)?;
+    live_paced(members, pace, life, broker, Until::Told, format).await
 }
 
 /// Runs devices until Ctrl-C, or for as long as was asked.
@@ -117,17 +139,47 @@ pub(crate) async fn live(
     target: &Target,
     format: Format,
 ) -> Result<Exit, Failure> {
-    live_paced(members, Duration::ZERO, life, target, format).await
+    let broker = life.broker(target)?;
+    live_paced(members, Duration::ZERO, life, broker, Until::Told, format).await
+}
+
+/// Runs a device until it hears that its new certificate is its only one, which
+/// is pending as long as it does not. Where nothing else says where to connect,
+/// `endpoint` does.
+pub(crate) async fn until_retired(
+    member: Member,
+    life: &Life,
+    endpoint: &str,
+    target: &Target,
+    format: Format,
+) -> Result<Exit, Failure> {
+    let broker = life.broker(target).or_else(|nowhere| {
+        let endpoint = endpoint.parse().map_err(|_| nowhere)?;
+        let server_ca = life.server_ca.clone();
+        Ok::<_, Failure>(Broker {
+            endpoint,
+            server_ca,
+        })
+    })?;
+    live_paced(
+        vec![member],
+        Duration::ZERO,
+        life,
+        broker,
+        Until::Retired,
+        format,
+    )
+    .await
 }
 
 async fn live_paced(
     members: Vec<Member>,
     pace: Duration,
     life: &Life,
-    target: &Target,
+    broker: Broker,
+    until: Until,
     format: Format,
 ) -> Result<Exit, Failure> {
-    let broker = Broker::resolve(life.endpoint.clone(), life.server_ca.clone(), target)?;
     let dialer = Arc::new(Dialer::new(broker.endpoint, broker.server_ca.as_deref())?);
     let keys = KeysDir::open(&life.keys_dir)?;
     let (wire, heard) = mpsc::unbounded_channel();
@@ -143,8 +195,11 @@ async fn live_paced(
     }
     // The last of the devices hangs up when it has stopped.
     drop(wire);
-    watch_over(&mut board, heard, &stop, life.stop_after).await;
-    let mut exit = Exit::Done;
+    let retired = watch_over(&mut board, heard, &stop, until, life.stop_after).await;
+    let mut exit = match until {
+        Until::Retired if !retired => Exit::Pending,
+        _ => Exit::Done,
+    };
     while let Some(ended) = devices.join_next().await {
         exit = exit.and(ended.unwrap_or(Exit::Failed));
     }
@@ -166,28 +221,37 @@ async fn one(device: Device, delay: Duration, stopping: watch::Receiver<bool>) -
 }
 
 /// Shows what the devices tell until all have stopped, and stops them in time.
+/// Answers whether one has heard that its old certificate is retired.
 async fn watch_over(
     board: &mut Board,
     mut heard: mpsc::UnboundedReceiver<Line>,
     stop: &watch::Sender<bool>,
+    until: Until,
     stop_after: Option<Duration>,
-) {
+) -> bool {
     let mut look = tokio::time::interval(board::LOOK_EVERY);
     let enough = enough(stop_after);
     tokio::pin!(enough);
     let mut asked_to_stop = false;
+    let mut retired = false;
     loop {
         tokio::select! {
-            line = heard.recv() => match line {
-                Some(line) => board.line(&line),
-                None => return,
-            },
+            line = heard.recv() => {
+                let Some(line) = line else { return retired };
+                board.line(&line);
+                retired |= matches!(line.news, News::Retired { .. });
+            }
             _ = look.tick() => board.look(),
             () = &mut enough, if !asked_to_stop => {
                 asked_to_stop = true;
                 board.end();
                 let _ = stop.send(true);
             }
+        }
+        if retired && until == Until::Retired && !asked_to_stop {
+            asked_to_stop = true;
+            board.end();
+            let _ = stop.send(true);
         }
     }
 }
@@ -253,7 +317,7 @@ fn members(arguments: &Arguments) -> Result<Vec<Member>, Failure> {
     Ok(members)
 }
 
-fn first(keys_dir: &std::path::Path, most: usize) -> Result<Vec<ThingName>, Failure> {
+fn first(keys_dir: &Path, most: usize) -> Result<Vec<ThingName>, Failure> {
     let mut things = KeysDir::open(keys_dir)?.things()?;
     if things.len() < most || most == 0 {
         return Err(Failure::usage(

@@ -12,6 +12,7 @@ mod device;
 mod dialer;
 mod durable;
 mod endpoint;
+mod enrolling;
 mod gap;
 mod keeper;
 mod news;
@@ -29,6 +30,7 @@ use std::time::Duration;
 pub(crate) use device::{Device, Vitals};
 pub(crate) use dialer::Dialer;
 pub(crate) use endpoint::Endpoint;
+pub(crate) use enrolling::Enrolling;
 pub(crate) use keeper::Keeper;
 pub(crate) use news::{Line, News, Wire};
 

@@ -9,6 +9,7 @@
 //! | `{public key}.key.pem` | a private key, mode 0600, named by the SHA-256 of its public half |
 //! | `{public key}.csr.pem` | the signing request for it, sent again as it is |
 //! | `{certificate id}.cert.pem` | a certificate |
+//! | `enrolling.json` | which key a token was used for, until that key is proved |
 //! | `lock` | held while a process runs this device |
 //!
 //! `wallet.json` is the one pointer. It takes its place by a rename, what it
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 use lamplighter_domain::csr::{self, Csr, PublicKeyId};
 use lamplighter_domain::names::{CertificateId, ThingName};
 use lamplighter_domain::rotation::wallet::{Pair, Wallet};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -45,7 +47,9 @@ pub(super) struct Identity {
 #[derive(Debug)]
 pub(super) struct Store {
     directory: PathBuf,
-    origin: CertificateId,
+    /// The certificate that `lamp device create` left; none, for a device that
+    /// has lost all it had.
+    origin: Option<CertificateId>,
     /// Holds the lock for as long as the store is open.
     _lock: File,
 }
@@ -59,6 +63,16 @@ struct Document {
     wallet: Wallet,
 }
 
+/// `enrolling.json`.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Enrolling {
+    /// The SHA-256 of the token: it admits one key.
+    token_digest: String,
+    /// That key.
+    public_key: PublicKeyId,
+}
+
 impl Store {
     /// Opens the device's directory, and makes it from what `lamp device
     /// create` left if need be.
@@ -66,33 +80,72 @@ impl Store {
     /// # Errors
     /// When another process runs the device, and when there is no pair.
     pub(super) fn open(keys: &KeysDir, thing: &ThingName) -> Result<(Self, Wallet), Failure> {
+        match Self::open_lost(keys, thing)? {
+            (store, Some(wallet)) => {
+                store.save(&wallet)?;
+                Ok((store, wallet))
+            }
+            (_, None) => Err(no_pair(keys, thing)),
+        }
+    }
+
+    /// The same for a device that may have lost its pair.
+    ///
+    /// # Errors
+    /// When another process runs the device.
+    pub(super) fn open_lost(
+        keys: &KeysDir,
+        thing: &ThingName,
+    ) -> Result<(Self, Option<Wallet>), Failure> {
         let directory = keys.wallet_path(thing);
         durable::directory(&directory).map_err(keys::at(&directory))?;
         let lock = lock(&directory)?;
         let kept = read(&directory)?;
         let created = created(keys, thing, kept.as_ref())?;
-        let opened = |origin, wallet| {
-            let directory = directory.clone();
-            let store = Self {
-                directory,
-                origin,
-                _lock: lock,
-            };
-            (store, wallet)
+        let mut store = Self {
+            directory,
+            origin: None,
+            _lock: lock,
         };
-        let (store, wallet) = match (kept, created) {
+        let wallet = match (kept, created) {
             (_, Some((pair, identity))) => {
-                let wallet = Wallet::new(pair.clone());
-                let (store, wallet) = opened(pair.certificate_id.clone(), wallet);
+                store.origin = Some(pair.certificate_id.clone());
                 store.put(&key_file(&pair.public_key), &identity.key, SECRET)?;
                 store.keep_certificate(&pair.certificate_id, &identity.certificate)?;
-                (store, wallet)
+                Some(Wallet::new(pair))
             }
-            (Some(kept), None) => opened(kept.origin, kept.wallet),
-            (None, None) => return Err(no_pair(keys, thing)),
+            (Some(kept), None) => {
+                store.origin = Some(kept.origin);
+                Some(kept.wallet)
+            }
+            (None, None) => None,
         };
-        store.save(&wallet)?;
         Ok((store, wallet))
+    }
+
+    /// The key for a token: made and stored, unless it is there already.
+    pub(super) fn key_for_token(
+        &self,
+        thing: &ThingName,
+        token_digest: &str,
+    ) -> Result<PublicKeyId, Failure> {
+        let kept = self.enrolling()?;
+        if let Some(kept) = kept.filter(|kept| kept.token_digest == token_digest) {
+            return Ok(kept.public_key);
+        }
+        let public_key = self.make_key(thing)?;
+        let enrolling = Enrolling {
+            token_digest: token_digest.to_owned(),
+            public_key: public_key.clone(),
+        };
+        let text = serde_json::to_string_pretty(&enrolling)
+            .map_err(|error| Failure::failed(format!("the enrolment: {error}"), ""))?;
+        self.put(ENROLLING, &text, SECRET)?;
+        Ok(public_key)
+    }
+
+    fn enrolling(&self) -> Result<Option<Enrolling>, Failure> {
+        read_json(&self.directory.join(ENROLLING))
     }
 
     /// Makes a key and the signing request for it.
@@ -116,8 +169,9 @@ impl Store {
 
     /// Stores the wallet, and removes what it no longer names.
     pub(super) fn save(&self, wallet: &Wallet) -> Result<(), Failure> {
+        let origin = self.origin.as_ref();
         let document = Document {
-            origin: self.origin.clone(),
+            origin: origin.unwrap_or(&wallet.current.certificate_id).clone(),
             wallet: wallet.clone(),
         };
         let text = serde_json::to_string_pretty(&document)
@@ -136,7 +190,16 @@ impl Store {
     }
 
     fn tidy(&self, wallet: &Wallet) -> Result<(), Failure> {
-        let named = named(wallet);
+        let mut named = named(wallet);
+        // Until its key is proved, an enrolment that was broken off goes on with
+        // the same key.
+        if let Some(Enrolling { public_key, .. }) = self.enrolling()? {
+            let proved = wallet.current.public_key == public_key && wallet.proving.is_none();
+            if !proved {
+                let files = [key_file(&public_key), request_file(&public_key)];
+                named.extend(files.into_iter().chain([ENROLLING.to_owned()]));
+            }
+        }
         let entries = fs::read_dir(&self.directory).map_err(keys::at(&self.directory))?;
         for entry in entries {
             let path = entry.map_err(keys::at(&self.directory))?.path();
@@ -160,6 +223,7 @@ impl Store {
 }
 
 const WALLET: &str = "wallet.json";
+const ENROLLING: &str = "enrolling.json";
 const LOCK: &str = "lock";
 
 fn key_file(key: &PublicKeyId) -> String {
@@ -213,10 +277,13 @@ fn lock(directory: &Path) -> Result<File, Failure> {
 }
 
 fn read(directory: &Path) -> Result<Option<Document>, Failure> {
-    let path = directory.join(WALLET);
-    let text = match fs::read_to_string(&path) {
+    read_json(&directory.join(WALLET))
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Failure> {
+    let text = match fs::read_to_string(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        text => text.map_err(keys::at(&path))?,
+        text => text.map_err(keys::at(path))?,
     };
     serde_json::from_str(&text)
         .map(Some)
@@ -263,6 +330,6 @@ fn no_pair(keys: &KeysDir, thing: &ThingName) -> Failure {
             keys.certificate_path(thing).display()
         ),
         "Run `lamp device create`, or `lamp device credentials` for a key in the vault, with the \
-         same --keys-dir.",
+         same --keys-dir; for a device that has lost its key, `lamp device enrol`.",
     )
 }

@@ -4,6 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use lamplighter_domain::Failure;
 use lamplighter_domain::authority::Serial;
+use lamplighter_domain::enrolment::Token;
 use lamplighter_domain::names::{CaseId, OperationId};
 use lamplighter_domain::time::Moment;
 
@@ -33,6 +34,13 @@ pub fn case_id() -> CaseId {
     let mut bytes = [0; 16];
     aws_lc_rs::rand::fill(&mut bytes).expect("the operating system gives randomness");
     CaseId::from_random(bytes)
+}
+
+/// A new token for an enrolment.
+pub fn enrolment_token() -> Result<Token, Failure> {
+    let mut bytes = [0; 32];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Failure::bug("no randomness"))?;
+    Ok(Token::from_random(bytes))
 }
 
 /// A new certificate's serial number.

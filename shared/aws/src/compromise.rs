@@ -15,18 +15,19 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use lamplighter_domain::Failure;
-use lamplighter_domain::compromise::{self as domain, Case, Filed, Filing, Report, Verdict};
+use lamplighter_domain::compromise::{
+    self as domain, Case, CaseStatus, Filed, Filing, Report, Verdict,
+};
 use lamplighter_domain::delete::certificate_of;
 use lamplighter_domain::device::DeviceRecord;
 use lamplighter_domain::names::{CaseId, CertificateId, ThingName};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::failure::{self, Cause};
 use crate::links::Links;
 use crate::renewal::Renewals;
 use crate::table::{Key, Table};
-use crate::{clock, query, setup};
+use crate::{clock, query, setup, workflows};
 
 pub use audit::Notifications;
 
@@ -192,6 +193,8 @@ impl Cases {
     pub async fn step(&self, step: &Step) -> Result<Answer, Failure> {
         let case = self.case(&step.case_id).await?;
         match case.verdict {
+            // Whatever the device has by now, it has had since.
+            Verdict::Confirmed if case.status == CaseStatus::Closed => Ok(Answer::Done),
             Verdict::Confirmed => {
                 let case = self.secure(case, STEP_BUDGET).await?;
                 Ok(match case.secured_at {
@@ -209,22 +212,8 @@ impl Cases {
     async fn start(&self, case: &Case) -> Result<(), Failure> {
         let input = json!({ "caseId": case.case_id }).to_string();
         let name = format!("{}-{}", case.case_id, case.verdict.name());
-        for name in [name.clone(), format!("{name}-{}", case.version)] {
-            let answer = self
-                .sfn
-                .start_execution()
-                .state_machine_arn(&self.workflow_arn)
-                .name(name)
-                .input(&input)
-                .send()
-                .await;
-            match answer {
-                Ok(_) => return Ok(()),
-                Err(error) if failure::cause(&error) == Cause::Conflict => {}
-                Err(error) => return Err(failure::of("states:StartExecution", &error)),
-            }
-        }
-        Ok(())
+        let names = [name.clone(), format!("{name}-{}", case.version)];
+        workflows::start(&self.sfn, &self.workflow_arn, names, &input).await
     }
 }
 

@@ -45,12 +45,16 @@ pub mod delete;
 mod describe;
 #[cfg(feature = "dynamodb")]
 pub mod due;
+#[cfg(all(feature = "dynamodb", feature = "sfn"))]
+pub mod enrolment;
 pub mod failure;
 #[cfg(all(feature = "dynamodb", feature = "kms", feature = "s3"))]
 pub mod handout;
 pub mod http;
 #[cfg(feature = "iot")]
 pub mod issuer;
+#[cfg(all(feature = "dynamodb", feature = "sfn"))]
+mod journal;
 #[cfg(feature = "dynamodb")]
 mod key_owners;
 #[cfg(all(
@@ -95,3 +99,5 @@ pub mod telemetry;
 pub mod things;
 #[cfg(all(feature = "kms", feature = "s3"))]
 pub mod vault;
+#[cfg(feature = "sfn")]
+mod workflows;

@@ -8,7 +8,6 @@
 
 mod device;
 mod effects;
-mod journal;
 mod rows;
 mod start;
 
@@ -22,11 +21,10 @@ use lamplighter_domain::time::Moment;
 use lamplighter_domain::{Failure, Kind};
 use serde::{Deserialize, Serialize};
 
-use crate::failure::{self, Cause};
 use crate::issuer::Issuers;
 use crate::table::Table;
 use crate::things::Things;
-use crate::{clock, setup, telemetry};
+use crate::{clock, journal, setup, telemetry, workflows};
 
 pub use device::Presence;
 pub use start::Started;
@@ -201,28 +199,9 @@ impl Renewals {
         Ok(answer(&next, row.phase, clock::now()))
     }
 
-    /// Ends the workflow's wait. A token that waits no more is none of ours any
-    /// more either.
+    /// Ends the workflow's wait.
     async fn wake(&self, token: &str) -> Result<(), Failure> {
-        let answer = self
-            .sfn
-            .send_task_success()
-            .task_token(token)
-            .output("{}")
-            .send()
-            .await;
-        match answer {
-            Ok(_) => Ok(()),
-            Err(error)
-                if error.as_service_error().is_some_and(|e| {
-                    e.is_task_timed_out() || e.is_task_does_not_exist() || e.is_invalid_token()
-                }) =>
-            {
-                Ok(())
-            }
-            Err(error) if failure::cause(&error) == Cause::NotFound => Ok(()),
-            Err(error) => Err(failure::of("states:SendTaskSuccess", &error)),
-        }
+        workflows::wake(&self.sfn, token).await
     }
 }
 

@@ -1,10 +1,16 @@
 //! A rotation's row in the registry, as renewals and deletions write it.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem, Update};
-use lamplighter_domain::operation::OperationStatus;
+use lamplighter_domain::csr::PublicKeyId;
+use lamplighter_domain::device::KeyOwner;
+use lamplighter_domain::operation::{KEPT_MILLIS, Operation, OperationKind, OperationStatus};
 use lamplighter_domain::rotation::{Phase, Rotation};
+use lamplighter_domain::time::Moment;
 use lamplighter_domain::{Failure, Kind};
 
+use crate::key_owners::{self, Before};
 use crate::sweep_rows;
 use crate::table::{self, Key, Table};
 
@@ -42,6 +48,58 @@ pub(crate) fn replace(
         }
     }
     Ok(changes)
+}
+
+/// Adds to some changes that the keys which come into a rotation are claimed
+/// and those that leave it are freed. The answer is where the claims begin.
+pub(crate) fn hold_keys(
+    table: &Table,
+    held: &BTreeSet<PublicKeyId>,
+    after: &Rotation,
+    changes: &mut Vec<TransactWriteItem>,
+) -> Result<usize, Failure> {
+    let holds = after.keys();
+    for key in held.difference(&holds) {
+        changes.push(key_owners::free(table, key)?);
+    }
+    let claims = changes.len();
+    let owner = KeyOwner {
+        thing_name: after.thing_name.clone(),
+        operation_id: after.rotation_id.clone(),
+    };
+    for key in holds.difference(held) {
+        changes.push(key_owners::claim(table, key, &owner, Before::Nobodys)?);
+    }
+    Ok(claims)
+}
+
+/// The operation of a rotation that begins, on the condition that it never was.
+pub(crate) fn operation(table: &Table, rotation: &Rotation) -> Result<TransactWriteItem, Failure> {
+    let operation = Operation {
+        operation_id: rotation.rotation_id.clone(),
+        kind: OperationKind::Renew,
+        thing_name: rotation.thing_name.clone(),
+        status: OperationStatus::Running,
+        started_at: rotation.started_at,
+        ended_at: None,
+        lease_until: Moment(0),
+        attempt: 0,
+        plan: None,
+        mint: None,
+        certificate_id: None,
+        deletion: None,
+        proof: Vec::new(),
+        failure: None,
+        expires_at: Some(rotation.started_at.plus_millis(KEPT_MILLIS).epoch_seconds()),
+    };
+    let key = Key::operation(&rotation.rotation_id);
+    let put = Put::builder()
+        .table_name(&table.name)
+        .set_item(Some(table::write(&key, &operation)?))
+        .condition_expression("attribute_not_exists(PK)");
+    Ok(TransactWriteItem::builder()
+        .put(put.build().map_err(table::incomplete)?)
+        .build())
 }
 
 /// The operation's end.

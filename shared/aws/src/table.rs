@@ -60,6 +60,11 @@ impl Key {
         Self::new(device_partition(name), "ROTATION")
     }
 
+    /// `DEVICE#name / ENROLMENT`: the device's one token, by its digest.
+    pub fn enrolment(name: &ThingName) -> Self {
+        Self::new(device_partition(name), "ENROLMENT")
+    }
+
     /// `DEVICE#name / TOMBSTONE`.
     pub fn tombstone(name: &ThingName) -> Self {
         Self::new(device_partition(name), "TOMBSTONE")

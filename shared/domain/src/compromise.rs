@@ -351,6 +351,12 @@ impl Case {
         }
     }
 
+    /// Whether this record bears the case's label: it does until the case is
+    /// closed.
+    pub fn labels(&self, device: &DeviceRecord) -> bool {
+        device.case_id.as_ref() == Some(&self.case_id)
+    }
+
     /// Whether this record is of the device that the case is about.
     pub fn is_about(&self, device: &DeviceRecord) -> bool {
         device.created_by == self.created_by

@@ -30,6 +30,7 @@ pub mod default_policy;
 pub mod delete;
 pub mod device;
 pub mod due;
+pub mod enrolment;
 pub mod failure;
 pub mod fields;
 pub mod group;

@@ -10,6 +10,7 @@
 //! [`settle`](Rotation::settle) decides are therefore never both true: a proof
 //! and a withdrawal exclude each other by the row itself.
 
+pub mod enrol;
 mod message;
 #[cfg(test)]
 mod model;
@@ -57,6 +58,9 @@ pub enum Reason {
     Due,
     /// Somebody else may hold its key.
     Suspected,
+    /// The device slept past its certificate's end or lost its key, and came
+    /// with a token.
+    Enrolment,
 }
 
 impl Reason {
@@ -65,8 +69,21 @@ impl Reason {
         match self {
             Self::Due => "DUE",
             Self::Suspected => "SUSPECTED",
+            Self::Enrolment => "ENROLMENT",
         }
     }
+}
+
+/// How a certificate was when a rotation began that is to replace it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum OldState {
+    /// It could be used, or was at least not taken away for good.
+    #[default]
+    InForce,
+    /// A case of compromise had revoked it: it is detached, and neither put
+    /// into another state nor removed.
+    Revoked,
 }
 
 /// How far a rotation has come.
@@ -119,6 +136,9 @@ pub struct Rotation {
     pub phase: Phase,
     /// The certificate that the device has last proved.
     pub old: CertificateId,
+    /// How that certificate was when the rotation began.
+    #[serde(default)]
+    pub old_state: OldState,
     /// How many rotations have tried to replace that certificate before.
     #[serde(default)]
     pub tries: u32,
@@ -334,6 +354,7 @@ impl Rotation {
             phase: Phase::Requested,
             tries: tries(&old, earlier),
             old,
+            old_state: OldState::default(),
             sweep_id: None,
             issuer,
             reason: Reason::default(),

@@ -1,6 +1,6 @@
 //! A case's rows: one of its own, and its label on the device.
 
-use aws_sdk_dynamodb::types::{Put, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem, Update};
 use lamplighter_domain::Failure;
 use lamplighter_domain::compromise::{Case, Verdict};
 use lamplighter_domain::device::{CertificateRecord, DeviceRecord};
@@ -36,8 +36,9 @@ impl Cases {
         Ok(rows)
     }
 
-    /// Opens a case: its row and its label on the device, all or nothing.
-    /// Nothing if the device has changed meanwhile.
+    /// Opens a case: its row and its label on the device, all or nothing, and a
+    /// token that was issued before is worth nothing, also once the case is
+    /// closed. Nothing if the device has changed meanwhile.
     pub(super) async fn open(
         &self,
         device: &DeviceRecord,
@@ -62,7 +63,13 @@ impl Cases {
                 .update_expression("SET caseId = :case, quarantinedAt = :now")
                 .expression_attribute_values(":now", table::attribute(&case.opened_at)?),
         };
-        self.write(put, label, case).await
+        let token = Delete::builder()
+            .table_name(&self.table.name)
+            .set_key(Some(Key::enrolment(&case.thing_name).item()));
+        let token = TransactWriteItem::builder()
+            .delete(token.build().map_err(table::incomplete)?)
+            .build();
+        self.write(put, label, Some(token), case).await
     }
 
     /// Confirms a suspicion: the device is quarantined from here on.
@@ -72,7 +79,7 @@ impl Cases {
             .update_expression("SET quarantinedAt = :now")
             .expression_attribute_values(":now", table::attribute(&clock::now())?);
         let (put, case) = self.next(case)?;
-        self.write(put, label, case).await
+        self.write(put, label, None, case).await
     }
 
     /// Writes that a case is closed, and takes its label off the device.
@@ -88,7 +95,7 @@ impl Cases {
             .label(&case)?
             .update_expression("REMOVE caseId, quarantinedAt");
         let (put, case) = self.next(case)?;
-        self.write(put, label, case).await
+        self.write(put, label, None, case).await
     }
 
     /// Writes a case alone; nothing if it has changed meanwhile.
@@ -130,9 +137,10 @@ impl Cases {
         &self,
         put: aws_sdk_dynamodb::types::builders::PutBuilder,
         label: aws_sdk_dynamodb::types::builders::UpdateBuilder,
+        other: Option<TransactWriteItem>,
         case: Case,
     ) -> Result<Option<Case>, Failure> {
-        let changes = vec![
+        let mut changes = vec![
             TransactWriteItem::builder()
                 .put(put.build().map_err(table::incomplete)?)
                 .build(),
@@ -140,6 +148,7 @@ impl Cases {
                 .update(label.build().map_err(table::incomplete)?)
                 .build(),
         ];
+        changes.extend(other);
         let refused = self.table.transact(changes).await?;
         Ok(refused.is_none().then_some(case))
     }

@@ -64,14 +64,15 @@ impl Cases {
 
     /// Looks at everything of the device that can act. Of a device that has
     /// been deleted only its certificates are left; one made anew under the
-    /// name is another device.
+    /// name is another device, and one whose case was closed meanwhile may have
+    /// been enrolled since.
     async fn look(&self, case: &Case) -> Result<Seen, Failure> {
         let name = &case.thing_name;
         let rows = self.rows(name).await?;
         if !rows
             .record
             .as_ref()
-            .is_some_and(|device| case.is_about(device))
+            .is_some_and(|device| case.is_about(device) && case.labels(device))
         {
             return self.look_at_what_remains(case).await;
         }

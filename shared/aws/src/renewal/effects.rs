@@ -5,7 +5,7 @@ use lamplighter_domain::Failure;
 use lamplighter_domain::csr::PublicKeyId;
 use lamplighter_domain::device::CertificateRecord;
 use lamplighter_domain::names::CertificateId;
-use lamplighter_domain::rotation::{Effect, New, Phase, Rotation, Work};
+use lamplighter_domain::rotation::{Effect, New, OldState, Phase, Rotation, Work};
 
 use super::{Renewals, Step, journal};
 use crate::{certificates, clock, key_owners};
@@ -91,6 +91,12 @@ impl Renewals {
             Effect::DeactivateNew => certificates::deactivate(iot, new()?).await,
             Effect::DeleteNew => certificates::delete(iot, new()?).await,
             Effect::DetachOld => self.things.detach(name, &self.arn(&rotation.old)).await,
+            // Revoked is revoked: it stays so until it would have expired.
+            Effect::DeactivateOld | Effect::DeleteOld
+                if rotation.old_state == OldState::Revoked =>
+            {
+                Ok(())
+            }
             Effect::DeactivateOld => certificates::deactivate(iot, &rotation.old).await,
             Effect::DeleteOld => certificates::delete(iot, &rotation.old).await,
         }
@@ -145,6 +151,7 @@ impl Renewals {
                         self.no_longer_due(name, &row.old)?,
                     ]
                 }
+                (Work::Remove, _) if row.old_state == OldState::Revoked => Vec::new(),
                 (Work::Remove, _) => {
                     let mut gone = vec![self.delete_certificate_row(name, &row.old)?];
                     if let Some(key) = &freed {

@@ -5,12 +5,9 @@ use lamplighter_domain::Failure;
 use lamplighter_domain::compromise;
 use lamplighter_domain::device::{CertificateRecord, DeviceRecord, DeviceStatus, KeyOwner};
 use lamplighter_domain::names::{CertificateId, OperationId, SweepId, ThingName};
-use lamplighter_domain::operation::{KEPT_MILLIS, Operation, OperationKind, OperationStatus};
 use lamplighter_domain::rotation::{Reason, Rotation};
-use lamplighter_domain::time::Moment;
 
 use super::{Renewals, Step, journal};
-use crate::key_owners::{self, Before};
 use crate::table::{self, Key};
 use crate::{clock, rotations};
 
@@ -78,21 +75,12 @@ impl Renewals {
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":active", table::attribute(&DeviceStatus::Active)?)
             .expression_attribute_values(":old", table::attribute(&old)?);
-        let operation = Put::builder()
-            .table_name(&self.table.name)
-            .set_item(Some(table::write(
-                &Key::operation(id),
-                &operation(&rotation, now),
-            )?))
-            .condition_expression("attribute_not_exists(PK)");
         let mut changes = rotations::replace(&self.table, earlier.as_ref(), &rotation)?;
         changes.extend([
             TransactWriteItem::builder()
                 .condition_check(still.build().map_err(table::incomplete)?)
                 .build(),
-            TransactWriteItem::builder()
-                .put(operation.build().map_err(table::incomplete)?)
-                .build(),
+            rotations::operation(&self.table, &rotation)?,
         ]);
         match self.table.transact(changes).await? {
             None => {
@@ -154,19 +142,7 @@ impl Renewals {
         after.version = before.version + 1;
         let mut changes = rotations::replace(&self.table, Some(before), &after)?;
         changes.extend(others(&after)?);
-        let (held, holds) = (before.keys(), after.keys());
-        for key in held.difference(&holds) {
-            changes.push(key_owners::free(&self.table, key)?);
-        }
-        let claims = changes.len();
-        let owner = KeyOwner {
-            thing_name: after.thing_name.clone(),
-            operation_id: after.rotation_id.clone(),
-        };
-        for key in holds.difference(&held) {
-            let claim = key_owners::claim(&self.table, key, &owner, Before::Nobodys)?;
-            changes.push(claim);
-        }
+        let claims = rotations::hold_keys(&self.table, &before.keys(), &after, &mut changes)?;
         match self.table.transact(changes).await? {
             None => {
                 journal::decided(Some(before), &after);
@@ -264,26 +240,6 @@ fn renewable(name: &ThingName, device: Option<&DeviceRecord>) -> Result<Certific
         .certificate_id
         .clone()
         .ok_or_else(|| Failure::bug(format!("{name} is ACTIVE without a certificate")))
-}
-
-fn operation(rotation: &Rotation, now: Moment) -> Operation {
-    Operation {
-        operation_id: rotation.rotation_id.clone(),
-        kind: OperationKind::Renew,
-        thing_name: rotation.thing_name.clone(),
-        status: OperationStatus::Running,
-        started_at: now,
-        ended_at: None,
-        lease_until: Moment(0),
-        attempt: 0,
-        plan: None,
-        mint: None,
-        certificate_id: None,
-        deletion: None,
-        proof: Vec::new(),
-        failure: None,
-        expires_at: Some(now.plus_millis(KEPT_MILLIS).epoch_seconds()),
-    }
 }
 
 fn over(id: &OperationId) -> Failure {

@@ -8,8 +8,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::Renewals;
-use crate::clock;
-use crate::failure::{self, Cause};
+use crate::{clock, workflows};
 
 /// What a caller is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -79,21 +78,7 @@ impl Renewals {
             ..
         } = rotation;
         let input = json!({ "rotationId": id, "thingName": thing_name }).to_string();
-        for name in [id.to_string(), format!("{id}-{attempt}")] {
-            let answer = self
-                .sfn
-                .start_execution()
-                .state_machine_arn(&self.workflow_arn)
-                .name(name)
-                .input(&input)
-                .send()
-                .await;
-            match answer {
-                Ok(_) => return Ok(()),
-                Err(error) if failure::cause(&error) == Cause::Conflict => {}
-                Err(error) => return Err(failure::of("states:StartExecution", &error)),
-            }
-        }
-        Ok(())
+        let names = [id.to_string(), format!("{id}-{attempt}")];
+        workflows::start(&self.sfn, &self.workflow_arn, names, &input).await
     }
 }

@@ -14,6 +14,7 @@ mod announce;
 mod authority;
 mod catalog;
 mod cloud;
+mod enrolment;
 mod handout;
 mod minting;
 mod preregister;

@@ -31,7 +31,8 @@ impl World {
         for row in std::mem::take(&mut self.meanwhile) {
             self.table.insert(key(&row), row);
         }
-        let puts: Vec<_> = items(body).iter().map(|item| &item["Put"]).collect();
+        let puts = items(body).iter().map(|item| &item["Put"]);
+        let puts: Vec<_> = puts.filter(|put| put.is_object()).collect();
         let codes: Vec<_> = puts.iter().map(|put| self.refusal(put)).collect();
         if let Some(code) = self.cancelled {
             return cancelled(&[code]);
@@ -46,6 +47,9 @@ impl World {
     }
 
     fn refusal(&self, put: &Value) -> &'static str {
+        if put["ConditionExpression"].is_null() {
+            return "None";
+        }
         assert_eq!(
             put["ConditionExpression"],
             "attribute_not_exists(PK) OR profile = :profile"

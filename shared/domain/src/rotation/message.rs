@@ -211,6 +211,14 @@ impl Rotation {
             if wish.public_key() == csr.public_key() {
                 return Ok(self.unchanged(self.acceptance()));
             }
+            // What a token has vouched for, no old certificate takes back.
+            if self.reason == Reason::Enrolment {
+                return Err(denied(
+                    "csr",
+                    "the device is being enrolled with another key",
+                    "Wait for the next renew message.",
+                ));
+            }
             // An old message that comes late, or a certificate in use.
             if self.superseded.contains(csr.public_key()) || self.in_use {
                 return Ok(self.unchanged(None));

@@ -46,6 +46,10 @@ pub struct Staged {
     /// How often it was refused.
     #[serde(default)]
     pub refusals: u8,
+    /// Whether a token brought it. Then there may be nothing else that works,
+    /// and it is not given up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub enrolled: bool,
 }
 
 /// Everything that survives a loss of power.
@@ -100,6 +104,30 @@ impl Wallet {
         }
     }
 
+    /// A device was enrolled with a token: the answer named this rotation, and
+    /// has this certificate. `before` is what the device had; nothing, if it has
+    /// lost all of it, and then there is nothing that could be lost by taking
+    /// the new pair at once.
+    #[must_use]
+    pub fn enrolled(before: Option<Self>, rotation: OperationId, pair: Pair) -> (Self, Act) {
+        let mut wallet = before.unwrap_or_else(|| Self::new(pair.clone()));
+        let tried = if wallet.current == pair {
+            wallet.staged = None;
+            wallet.proving = Some(rotation);
+            Tried::Current
+        } else {
+            wallet.staged = Some(Staged {
+                rotation_id: rotation,
+                public_key: pair.public_key,
+                certificate_id: Some(pair.certificate_id),
+                refusals: 0,
+                enrolled: true,
+            });
+            Tried::Staged
+        };
+        (wallet, Act::Connect(tried))
+    }
+
     /// What a device connects with after a start.
     pub fn start(&self) -> Tried {
         match &self.staged {
@@ -151,6 +179,7 @@ impl Wallet {
             public_key,
             certificate_id: None,
             refusals: 0,
+            enrolled: false,
         });
         (self, Act::Request(rotation))
     }
@@ -207,17 +236,25 @@ impl Wallet {
             // Kept for a while, and asked for again from the current one.
             Tried::Staged => {
                 self.staged = self.staged.and_then(|staged| {
-                    let refusals = staged.refusals + 1;
-                    (refusals < MOST_REFUSALS).then_some(Staged {
-                        certificate_id: None,
+                    let refusals = staged.refusals.saturating_add(1);
+                    let certificate_id = staged.certificate_id.filter(|_| staged.enrolled);
+                    (refusals < MOST_REFUSALS || staged.enrolled).then_some(Staged {
+                        certificate_id,
                         refusals,
                         ..staged
                     })
                 });
+                (self, Act::Connect(Tried::Current))
             }
-            Tried::Current => self.go_back(),
+            Tried::Current => {
+                // Without another pair there is nowhere to go back to.
+                if self.fallback.is_some() {
+                    self.go_back();
+                }
+                let next = self.start();
+                (self, Act::Connect(next))
+            }
         }
-        (self, Act::Connect(Tried::Current))
     }
 
     /// `…/certificate/rejected` came: this rotation comes to nothing.
@@ -299,6 +336,53 @@ mod tests {
         }
         assert_eq!(waits, [0, 10_000, 20_000, 40_000, 80_000]);
         assert_eq!(wallet.owes(), Act::Stay);
+    }
+
+    /// Whatever is refused, an enrolled device goes round all that it has.
+    #[test]
+    fn an_enrolled_device_tries_all_that_it_has_until_something_works() {
+        for lost in [true, false] {
+            let before = (!lost).then(|| accepted().connected(Tried::Staged).0);
+            let had: Vec<_> = before.iter().map(|wallet| wallet.current.clone()).collect();
+            let (mut wallet, mut act) = Wallet::enrolled(before, rotation(), pair("enrolled"));
+            let mut counts = std::collections::BTreeMap::<_, u32>::new();
+            for _ in 0..600 {
+                let Act::Connect(tried) = act else {
+                    panic!("{act:?}")
+                };
+                let with = match (tried, &wallet.staged) {
+                    (Tried::Staged, Some(staged)) => staged.certificate_id.clone().unwrap(),
+                    _ => wallet.current.certificate_id.clone(),
+                };
+                *counts.entry(with.as_str().to_owned()).or_default() += 1;
+                (wallet, act) = wallet.refused(tried);
+            }
+            let names = if lost { vec![] } else { vec!["old", "new"] };
+            for name in [vec!["enrolled"], names].concat() {
+                let id = pair(name).certificate_id;
+                assert!(counts[id.as_str()] > 100, "{name}: {counts:?}");
+            }
+            assert_eq!(had.len(), usize::from(!lost));
+            let tried = wallet.start();
+            let (wallet, act) = wallet.connected(tried);
+            assert_eq!(wallet.current, pair("enrolled"));
+            assert_eq!(act, Act::Prove(rotation()), "the proof is not forgotten");
+            let wallet = wallet.retired(&pair("enrolled").certificate_id);
+            assert_eq!(wallet, Wallet::new(pair("enrolled")));
+        }
+    }
+
+    #[test]
+    fn an_enrolment_that_is_repeated_changes_nothing() {
+        for before in [None, Some(Wallet::new(pair("old"))), Some(accepted())] {
+            let (wallet, act) = Wallet::enrolled(before, rotation(), pair("enrolled"));
+            let again = Wallet::enrolled(Some(wallet.clone()), rotation(), pair("enrolled"));
+            assert_eq!(again, (wallet.clone(), act));
+            let (promoted, prove) = wallet.clone().connected(wallet.start());
+            assert_eq!(prove, Act::Prove(rotation()));
+            let again = Wallet::enrolled(Some(promoted.clone()), rotation(), pair("enrolled"));
+            assert_eq!(again, (promoted, Act::Connect(Tried::Current)));
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use lamplighter_domain::rotation::{Effect, Phase, Rotation, Word};
 use tracing::info;
 
 /// What came from the device, or about it, and with which certificate.
-pub(super) fn heard(
+pub(crate) fn heard(
     thing: &ThingName,
     rotation: Option<&OperationId>,
     word: &str,
@@ -19,7 +19,7 @@ pub(super) fn heard(
 }
 
 /// What the row says from now on, if that is another phase than before.
-pub(super) fn decided(before: Option<&Rotation>, after: &Rotation) {
+pub(crate) fn decided(before: Option<&Rotation>, after: &Rotation) {
     let from = before.map(|row| row.phase);
     if from == Some(after.phase) {
         return;
@@ -35,7 +35,7 @@ pub(super) fn decided(before: Option<&Rotation>, after: &Rotation) {
 
 /// A call to AWS that a work consists of has succeeded. What is published has
 /// a line of its own.
-pub(super) fn did(rotation: &Rotation, effect: Effect) {
+pub(crate) fn did(rotation: &Rotation, effect: Effect) {
     if !matches!(effect, Effect::Publish(_)) {
         let (thing, rotation) = (rotation.thing_name.as_str(), rotation.rotation_id.as_str());
         info!(thing, rotation, ?effect, "did");
@@ -43,7 +43,7 @@ pub(super) fn did(rotation: &Rotation, effect: Effect) {
 }
 
 /// What was published to the device.
-pub(super) fn told(thing: &ThingName, rotation: Option<&str>, word: Word) {
+pub(crate) fn told(thing: &ThingName, rotation: Option<&str>, word: Word) {
     let (thing, word) = (thing.as_str(), word.name());
     info!(thing, rotation, word, "told");
 }
