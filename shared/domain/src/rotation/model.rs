@@ -3,7 +3,8 @@
 //! The row's transitions, the works' effects and the device's wallet are the
 //! code that the function and the device run; what stands here is the world
 //! around them: AWS, a network that loses, repeats and reorders, a worker that
-//! dies between any two calls, a device that loses power, and a clock.
+//! dies between any two calls, a device that loses power, an operator who
+//! brings it a key that was made here, and a clock.
 
 use std::collections::BTreeSet;
 use std::hash::BuildHasher;
@@ -12,7 +13,8 @@ use super::wallet::{Act, Pair, Tried, Wallet};
 use super::{Effect, Message, New, Next, Phase, Reply, Rotation, Windows, Work};
 use crate::create::Mint;
 use crate::csr::Csr;
-use crate::device::Issuer;
+use crate::custody;
+use crate::device::{Custody, Issuer};
 use crate::names::{CertificateId, OperationId, ThingName};
 use crate::time::Moment;
 
@@ -28,6 +30,11 @@ const WINDOWS: Windows = Windows {
 /// Invariant 2, as the service keeps it and as the device feels it.
 const NOT_IN_FORCE: &str = "2: the certificate last proved is not in force";
 const LOCKED_OUT: &str = "2: the device is locked out";
+/// A rotation by hand-out that waits for its proof has the key to hand out, and
+/// the old certificate's key stays as long as that is the one proved.
+const KEY_GONE: &str = "2: a key is purged before another one is proved";
+/// Invariant 3, for key objects.
+const KEY_LEFT: &str = "3: a key object is left over";
 
 /// What is written into the code to see that the checker finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +48,14 @@ enum Flaw {
     ForgetFallback,
     /// The old certificate goes before the new one is attached.
     RetireFirst,
+    /// A key is purged as soon as its certificate is there to be handed out.
+    PurgeUnproved,
+    /// The old key goes when the new certificate comes.
+    PurgeOldFirst,
+    /// A rotation that ends before its key is on record leaves the key alone.
+    LeaveKey,
+    /// The device takes what is handed out though a proof is outstanding.
+    TakeAnyHandOut,
 }
 
 /// Names for keys, certificates and rotations, so that states stay small.
@@ -48,6 +63,8 @@ struct Names {
     csrs: Vec<Csr>,
     ids: Vec<CertificateId>,
     rotations: Vec<OperationId>,
+    /// Key objects: the creation's, and one of each rotation.
+    objects: Vec<String>,
 }
 
 impl Names {
@@ -57,13 +74,17 @@ impl Names {
             let params = rcgen::CertificateParams::new(vec!["l".to_owned()]).unwrap();
             Csr::parse(&params.serialize_request(&key).unwrap().pem().unwrap()).unwrap()
         };
+        let operation = |n| OperationId::from_random([n; 16]);
+        let creation = std::iter::once(operation(u8::MAX));
         Self {
             csrs: (0..KEYS).map(csr).collect(),
             ids: (0..KEYS)
                 .map(|n| CertificateId::of_der(&[u8::try_from(n).unwrap()]))
                 .collect(),
-            rotations: (0..ROTATIONS)
-                .map(|n| OperationId::from_random([n; 16]))
+            rotations: (0..ROTATIONS).map(operation).collect(),
+            objects: creation
+                .chain((0..ROTATIONS).map(operation))
+                .map(|made_by| custody::object(&thing(), &made_by))
                 .collect(),
         }
     }
@@ -86,6 +107,10 @@ impl Names {
     fn rotation(&self, id: &OperationId) -> u8 {
         let at = self.rotations.iter().position(|known| known == id);
         u8::try_from(at.unwrap()).unwrap()
+    }
+
+    fn object(&self, name: &str) -> usize {
+        self.objects.iter().position(|known| known == name).unwrap()
     }
 
     /// The key of a staged or current pair, by its public key.
@@ -119,9 +144,11 @@ enum Up {
     Disconnected(usize),
 }
 
-/// To the device.
+/// To the device. What the operator was handed out comes by hand: at any time,
+/// connected or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Down {
+    HandedOut(u8, usize),
     Renew(u8),
     Accepted(u8, usize),
     Rejected(u8),
@@ -138,6 +165,8 @@ struct Worker {
 struct World {
     now: Moment,
     certificates: [Certificate; KEYS],
+    /// Which key lies in each key object.
+    objects: [Option<usize>; 1 + ROTATIONS as usize],
     row: Option<Rotation>,
     worker: Option<Worker>,
     wallet: Wallet,
@@ -153,7 +182,11 @@ struct World {
 
 #[derive(Clone, Copy, Debug)]
 enum Action {
-    Start,
+    Start(Custody),
+    /// An operator would have the open rotation go by a hand-out.
+    ByHandOut,
+    /// An operator is handed the new pair out.
+    HandOut,
     Take,
     Work,
     Crash,
@@ -187,9 +220,12 @@ impl Model {
             active: true,
             attached: true,
         };
+        let mut objects = [None; 1 + ROTATIONS as usize];
+        objects[0] = Some(0);
         World {
             now: Moment(0),
             certificates,
+            objects,
             row: None,
             worker: None,
             wallet: Wallet::new(self.names.pair(0)),
@@ -204,13 +240,16 @@ impl Model {
 
     fn actions(world: &World) -> Vec<Action> {
         use Action::{
-            Connect, Crash, GiveUp, Hear, Kick, PowerLoss, Promote, Receive, Start, Take, Tick,
-            Work,
+            ByHandOut, Connect, Crash, GiveUp, HandOut, Hear, Kick, PowerLoss, Promote, Receive,
+            Start, Take, Tick, Work,
         };
         let open = world.row.as_ref().is_some_and(|row| !row.phase.ended());
         let mut actions = Vec::new();
         if !open && world.worker.is_none() && world.started < ROTATIONS {
-            actions.push(Start);
+            actions.extend([Start(Custody::Device), Start(Custody::Vault)]);
+        }
+        if open {
+            actions.extend([ByHandOut, HandOut]);
         }
         match (&world.worker, open) {
             (Some(_), _) => actions.extend([Work, Crash]),
@@ -229,7 +268,12 @@ impl Model {
                 actions.extend(world.down.iter().copied().map(Hear));
                 actions.push(PowerLoss);
             }
-            None => actions.push(Connect),
+            None => {
+                let by_hand = |down: &&Down| matches!(down, Down::HandedOut(..));
+                let brought = world.down.iter().filter(by_hand);
+                actions.push(Connect);
+                actions.extend(brought.copied().map(Hear));
+            }
         }
         if world
             .connection
@@ -244,8 +288,13 @@ impl Model {
     fn step(&self, before: &World, action: Action) -> Option<World> {
         let mut world = before.clone();
         match action {
-            Action::Start => self.start(&mut world),
-            Action::Take => Self::take(&mut world)?,
+            Action::Start(custody) => self.start(&mut world, custody),
+            Action::ByHandOut => {
+                let row = world.row.take()?.hand_out(world.now).ok()?;
+                world.row = Some(normal(row));
+            }
+            Action::HandOut => self.hand_out(&mut world)?,
+            Action::Take => self.take(&mut world)?,
             Action::Work => self.work(&mut world),
             Action::Crash => world.worker = None,
             Action::Tick => self.tick(&mut world)?,
@@ -263,7 +312,7 @@ impl Model {
         (world != *before).then_some(world)
     }
 
-    fn start(&self, world: &mut World) {
+    fn start(&self, world: &mut World, custody: Custody) {
         let old = world
             .row
             .as_ref()
@@ -272,20 +321,41 @@ impl Model {
         let id = self.names.rotations[usize::from(world.started)].clone();
         let row = Rotation::start(
             id,
-            ThingName::parse("l").unwrap(),
+            thing(),
             old,
             Issuer::AwsIot,
             WINDOWS,
             world.row.as_ref(),
             world.now,
         );
-        world.row = Some(normal(row.unwrap()));
+        let mut row = row.unwrap();
+        let old = Some(self.names.id(&row.old));
+        let held = world.objects.iter().position(|key| *key == old);
+        row.old_key = held.map(|object| self.names.objects[object].clone());
+        row.custody = custody;
+        world.row = Some(normal(row));
         world.started += 1;
     }
 
-    fn take(world: &mut World) -> Option<()> {
+    /// As often as is asked for: that a key is handed out once is another
+    /// matter, and what is brought twice is heard twice.
+    fn hand_out(&self, world: &mut World) -> Option<()> {
+        let row = world.row.as_ref()?;
+        let waits = row.phase == Phase::Issued && row.proven_at.is_none();
+        let object = self.names.object(&row.new_key()?);
+        let key = world.objects[object].filter(|_| waits)?;
+        let rotation = self.names.rotation(&row.rotation_id);
+        world.down.insert(Down::HandedOut(rotation, key));
+        Some(())
+    }
+
+    fn take(&self, world: &mut World) -> Option<()> {
         let row = world.row.clone()?;
-        let row = row.lease(world.now, world.now.plus_millis(LEASE)).ok()?;
+        let unknown = row.phase == Phase::Requested && row.wish.is_none();
+        let mut row = row.lease(world.now, world.now.plus_millis(LEASE)).ok()?;
+        if self.flaw == Flaw::LeaveKey && unknown && row.phase == Phase::Withdrawing {
+            row = row.discarded(world.now);
+        }
         match row.next() {
             Next::Do(work) => {
                 world.row = Some(normal(row));
@@ -301,6 +371,10 @@ impl Model {
         let Some(worker) = &mut world.worker else {
             return;
         };
+        let stored = |world: &World| {
+            let name = world.row.as_ref().and_then(Rotation::new_key);
+            name.and_then(|name| world.objects[self.names.object(&name)])
+        };
         if let Some(effect) = worker.work.effects().get(worker.done) {
             worker.done += 1;
             self.effect(world, *effect);
@@ -308,14 +382,21 @@ impl Model {
         }
         let work = worker.work.clone();
         world.worker = None;
+        let key = stored(world);
         let (row, now) = (world.row.take().unwrap(), world.now);
         let row = match work {
             Work::Tell(_) => row.told(),
+            // There are only so many keys in this world.
+            Work::MakeKey => match key {
+                Some(key) => row.key_made(self.names.csrs[key].clone()),
+                None => row,
+            },
             Work::Prepare(csr) => row.prepared(Self::new_of(&csr)),
             Work::Issue(new) => row.issued(self.names.ids[self.names.key(&new.csr)].clone(), now),
             Work::Withdraw(_) => row.withdrawn(now),
-            Work::Retire => row.retired(now),
-            Work::Remove => row.removed(now),
+            Work::Discard => row.discarded(now),
+            Work::Retire(_) => row.retired(now),
+            Work::Remove(_) => row.removed(now),
         };
         world.row = Some(normal(row.settle(now).release()));
     }
@@ -337,9 +418,25 @@ impl Model {
         let new = row.new.as_ref().map(|new| self.names.key(&new.csr));
         let old = self.names.id(&row.old);
         let at = |key: Option<usize>| key.unwrap_or(old);
+        let object = |name: Option<String>| name.map(|name| self.names.object(&name));
+        let (new_object, old_object) = (object(row.new_key()), object(row.old_key.clone()));
         let certificates = &mut world.certificates;
+        let purge = |objects: &mut [Option<usize>], object: Option<usize>| {
+            if let Some(object) = object {
+                objects[object] = None;
+            }
+        };
         match effect {
             Effect::Prepare => {}
+            Effect::StoreKey => {
+                let object = new_object.unwrap();
+                if world.objects[object].is_none() && world.keys_made < KEYS {
+                    world.objects[object] = Some(world.keys_made);
+                    world.keys_made += 1;
+                }
+            }
+            Effect::PurgeNew => purge(&mut world.objects, new_object),
+            Effect::PurgeOld => purge(&mut world.objects, old_object),
             Effect::Publish(told) => {
                 if let Some(reply) = row.saying(told) {
                     world.down.insert(self.down(&reply));
@@ -353,7 +450,14 @@ impl Model {
                     certificates[old].attached = false;
                 }
             }
-            Effect::AttachNew => certificates[at(new)].attached = true,
+            Effect::AttachNew => {
+                certificates[at(new)].attached = true;
+                match self.flaw {
+                    Flaw::PurgeUnproved => purge(&mut world.objects, new_object),
+                    Flaw::PurgeOldFirst => purge(&mut world.objects, old_object),
+                    _ => {}
+                }
+            }
             Effect::DetachNew => certificates[at(new)].attached = false,
             Effect::DeactivateNew => certificates[at(new)].active = false,
             Effect::DeleteNew => certificates[at(new)] = Certificate::default(),
@@ -423,8 +527,15 @@ impl Model {
 
     fn hear(&self, world: &mut World, down: Down) {
         let rotation = |n: u8| &self.names.rotations[usize::from(n)];
-        let wallet = world.wallet.clone();
+        let mut wallet = world.wallet.clone();
+        let mut connected = world.connection.is_some();
+        if self.flaw == Flaw::TakeAnyHandOut {
+            (wallet.proving, connected) = (None, true);
+        }
         let (wallet, act) = match down {
+            Down::HandedOut(n, key) => {
+                wallet.handed_out(rotation(n), self.names.pair(key), connected)
+            }
             Down::Renew(n) => {
                 let act = wallet.renew(rotation(n));
                 (wallet, act)
@@ -536,7 +647,28 @@ impl Model {
         if ended && world.worker.is_none() && existing != 1 {
             return Some("3: a certificate is left over");
         }
-        None
+        self.broken_custody(world)
+    }
+
+    /// The same of the keys in custody.
+    fn broken_custody(&self, world: &World) -> Option<&'static str> {
+        let row = world.row.as_ref()?;
+        let is_there = |name: &String| world.objects[self.names.object(name)].is_some();
+        let unproved = row.proven_at.is_none();
+        if unproved && !row.old_key.as_ref().is_none_or(is_there) {
+            return Some(KEY_GONE);
+        }
+        let offered = row.new_key().filter(|_| row.phase == Phase::Issued);
+        if unproved && !offered.as_ref().is_none_or(is_there) {
+            return Some(KEY_GONE);
+        }
+        let left = match row.phase {
+            Phase::Done => 0,
+            Phase::RolledBack => usize::from(row.old_key.is_some()),
+            _ => return None,
+        };
+        let objects = world.objects.iter().flatten().count();
+        (world.worker.is_none() && objects != left).then_some(KEY_LEFT)
     }
 
     /// Whether the device, left alone with AWS as it is, finds a way in.
@@ -551,6 +683,10 @@ impl Model {
         }
         false
     }
+}
+
+fn thing() -> ThingName {
+    ThingName::parse("l").unwrap()
 }
 
 /// Counters that only tell writes and attempts apart would make every state a
@@ -569,6 +705,7 @@ struct Explored {
     done: usize,
     rolled_back: usize,
     superseded: usize,
+    handed_out: usize,
     violation: Option<(&'static str, Vec<Action>)>,
     /// States in which a rotation has just ended.
     ends: Vec<World>,
@@ -579,7 +716,7 @@ fn explore(model: &Model, from: Vec<World>, depth: usize) -> Explored {
     let hasher = std::hash::RandomState::new();
     let mut found = Explored::default();
     // For each state how it was reached: from which, and by what.
-    let mut ways: Vec<(usize, Action)> = vec![(0, Action::Start)];
+    let mut ways: Vec<(usize, Action)> = vec![(0, Action::Kick)];
     let mut seen: BTreeSet<u64> = BTreeSet::new();
     let mut frontier: Vec<(usize, World)> = from.into_iter().map(|world| (0, world)).collect();
     for _ in 0..depth {
@@ -623,6 +760,9 @@ fn phase(world: &World) -> Option<Phase> {
 impl Explored {
     fn count(&mut self, before: &World, after: &World) {
         self.states += 1;
+        let done = phase(after) == Some(Phase::Done);
+        let by_hand_out = after.row.as_ref().is_some_and(Rotation::by_hand_out);
+        self.handed_out += usize::from(done && by_hand_out);
         match phase(after) {
             Some(Phase::Done) => self.done += 1,
             Some(Phase::RolledBack) => self.rolled_back += 1,
@@ -641,8 +781,8 @@ impl Explored {
     )]
     fn say(&self, what: &str) {
         println!(
-            "{what}: {} states, {} renewed, {} rolled back, {} with another key",
-            self.states, self.done, self.rolled_back, self.superseded
+            "{what}: {} states, {} renewed ({} by a hand-out), {} rolled back, {} with another key",
+            self.states, self.done, self.handed_out, self.rolled_back, self.superseded
         );
     }
 }
@@ -662,6 +802,7 @@ fn no_interleaving_locks_a_device_out() {
     assert!(first.violation.is_none(), "{:#?}", first.violation);
     first.say("one rotation");
     assert!(first.done > 0 && first.rolled_back > 0 && first.superseded > 0);
+    assert!(first.handed_out > 0 && first.handed_out < first.done);
 
     let every = first.ends.len().div_ceil(ENDS);
     let ends: Vec<_> = first.ends.into_iter().step_by(every).collect();
@@ -678,6 +819,9 @@ fn the_checker_finds_what_is_broken() {
         Flaw::WithdrawThoughProved,
         Flaw::ForgetFallback,
         Flaw::RetireFirst,
+        Flaw::PurgeUnproved,
+        Flaw::PurgeOldFirst,
+        Flaw::LeaveKey,
     ] {
         let model = Model::new(flaw);
         let found = explore(&model, vec![model.initial()], DEPTH);
@@ -686,8 +830,44 @@ fn the_checker_finds_what_is_broken() {
             .unwrap_or_else(|| panic!("{flaw:?} is not found"));
         let expected = match flaw {
             Flaw::RetireOnConnect | Flaw::ForgetFallback => LOCKED_OUT,
+            Flaw::PurgeUnproved | Flaw::PurgeOldFirst => KEY_GONE,
+            Flaw::LeaveKey => KEY_LEFT,
             _ => NOT_IN_FORCE,
         };
+        assert_eq!(rule, expected, "{flaw:?}");
+    }
+}
+
+/// A device that has promoted a pair which then came to nothing, and does not
+/// know it yet: its fallback is all that it has.
+fn unaware(model: &Model) -> World {
+    use Action::{Connect, HandOut, Hear, PowerLoss, Promote, Start, Take, Tick, Work};
+    let until_it_is_there = [Take, Work, Work, Take, Work, Work, Take, Work, Work, Work];
+    let brought = [HandOut, Hear(Down::HandedOut(0, 1)), Connect, Promote];
+    let in_vain = [
+        PowerLoss, Tick, Take, Work, Work, Work, Work, Take, Work, Work,
+    ];
+    let way = std::iter::once(Start(Custody::Vault))
+        .chain(until_it_is_there)
+        .chain(brought)
+        .chain(in_vain);
+    let world = way.fold(model.initial(), |world, action| {
+        let after = model.step(&world, action);
+        after.unwrap_or_else(|| panic!("{action:?} changes nothing of {world:?}"))
+    });
+    assert_eq!(phase(&world), Some(Phase::RolledBack));
+    assert!(world.wallet.proving.is_some() && world.wallet.fallback.is_some());
+    world
+}
+
+#[test]
+fn what_is_handed_out_pushes_no_pair_out_that_is_in_force() {
+    const DEPTH: usize = 22;
+    for (flaw, expected) in [(Flaw::None, None), (Flaw::TakeAnyHandOut, Some(LOCKED_OUT))] {
+        let model = Model::new(flaw);
+        let found = explore(&model, vec![unaware(&model)], DEPTH);
+        found.say("after one that came to nothing");
+        let rule = found.violation.map(|(rule, _)| rule);
         assert_eq!(rule, expected, "{flaw:?}");
     }
 }
