@@ -6,7 +6,6 @@
 
 use lamplighter_domain::compromise;
 use lamplighter_domain::device::{CertificateRecord, DeviceRecord};
-use lamplighter_domain::fields::Fields;
 use lamplighter_domain::handout::{self, Decision, HandOut};
 use lamplighter_domain::names::{CertificateId, OperationId, ThingName};
 use lamplighter_domain::rotation::Rotation;
@@ -34,8 +33,8 @@ pub struct Asked<'a> {
     pub thing_name: &'a ThingName,
     /// The caller's ARN.
     pub caller: &'a str,
-    /// Makes the same caller's repetition the same request.
-    pub idempotency_key: Option<&'a str>,
+    /// What is asked for.
+    pub request: &'a handout::Request,
 }
 
 /// A device's certificate and the key to it. Not `Debug`, so that it ends in no
@@ -61,7 +60,12 @@ impl Keys {
         let (of_device, of_rotation) = (Key::device(name), Key::rotation(name));
         let (device, rotation): (Option<DeviceRecord>, Option<Rotation>) =
             tokio::try_join!(self.table.get(&of_device), self.table.get(&of_rotation))?;
-        let offer = handout::offer(name, device.as_ref(), rotation.as_ref())?;
+        let offer = handout::offer(
+            name,
+            device.as_ref(),
+            rotation.as_ref(),
+            asked.request.renewal,
+        )?;
         let id = offer.certificate_id;
         let certificate = self.certificate(name, &id).await?;
         if let Some(device) = &device {
@@ -162,23 +166,11 @@ fn decide(asked: &Asked<'_>, certificate: &CertificateRecord) -> Result<Decision
     handout::decide(
         certificate.hand_out.as_ref(),
         asked.caller,
-        asked.idempotency_key,
+        asked.request.idempotency_key.as_deref(),
         clock::now(),
     )
 }
 
 fn reveal<S: serde::Serializer>(key: &Zeroizing<String>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(key)
-}
-
-/// The idempotency key of a request, from its body, which may be empty, or its
-/// header.
-pub fn idempotency_key(body: &[u8], header: Option<&str>) -> Result<Option<String>, Failure> {
-    let mut in_body = None;
-    if !body.is_empty() {
-        let mut fields = Fields::parse(body, "Send none, or JSON: {\"idempotencyKey\": …}.")?;
-        in_body = fields.text("idempotencyKey")?;
-        fields.end()?;
-    }
-    lamplighter_domain::request::one_key(in_body.as_deref(), header)
 }

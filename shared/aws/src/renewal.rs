@@ -18,7 +18,7 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use lamplighter_domain::due::RenewalAge;
 use lamplighter_domain::names::{OperationId, SweepId, ThingName};
-use lamplighter_domain::rotation::{Next, Phase, Windows};
+use lamplighter_domain::rotation::{KeyMadeHere, Next, Phase, Windows};
 use lamplighter_domain::time::Moment;
 use lamplighter_domain::{Failure, Kind};
 use serde::{Deserialize, Serialize};
@@ -57,8 +57,8 @@ pub struct Renewals {
     pub issuers: Issuers,
     /// Where keys made here are kept.
     pub safe: Safe,
-    /// Whether they stay there once their devices have proved them.
-    pub retains_keys: bool,
+    /// What becomes of them once their devices have proved them.
+    pub proved_keys: KeyMadeHere,
     /// How long a rotation's parts may take.
     pub windows: Windows,
     /// At what age certificates of AWS IoT's own authority are renewed.
@@ -112,7 +112,10 @@ impl Renewals {
             issuers: Issuers::from_env(sdk, &table, &things)?,
             renewal_age: setup::renewal_age()?,
             safe: Safe::from_env(sdk)?,
-            retains_keys: setup::required("RETAIN_KEYS")? == "true",
+            proved_keys: match setup::required("RETAIN_KEYS")?.as_str() {
+                "true" => KeyMadeHere::Left,
+                _ => KeyMadeHere::Purged,
+            },
             table,
             things,
             data: aws_sdk_iotdataplane::Client::new(sdk),

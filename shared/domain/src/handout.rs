@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::device::{Custody, DeviceRecord, DeviceStatus};
 use crate::failure::{Failure, Kind};
+use crate::fields::Fields;
 use crate::names::{CertificateId, OperationId, ThingName};
+use crate::request::one_key;
 use crate::rotation::{Phase, Rotation};
 use crate::time::Moment;
 
@@ -33,6 +35,37 @@ pub enum Decision {
     Replay,
 }
 
+/// A request's body, and its header `Idempotency-Key`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    /// Makes the same caller's repetition the same request.
+    pub idempotency_key: Option<String>,
+    /// Whether only a pair of a renewal will do: whoever has the present one
+    /// has no use for it, and would spend its hand-out.
+    pub renewal: bool,
+}
+
+impl Request {
+    /// Reads a body, which may be empty.
+    ///
+    /// # Errors
+    /// `Invalid`, with the field.
+    pub fn parse(body: &[u8], header: Option<&str>) -> Result<Self, Failure> {
+        let (mut in_body, mut renewal) = (None, false);
+        if !body.is_empty() {
+            let remedy = "Send none, or JSON: {\"renewal\"?: true, \"idempotencyKey\"?: …}.";
+            let mut fields = Fields::parse(body, remedy)?;
+            in_body = fields.text("idempotencyKey")?;
+            renewal = fields.flag("renewal")?;
+            fields.end()?;
+        }
+        Ok(Self {
+            idempotency_key: one_key(in_body.as_deref(), header)?,
+            renewal,
+        })
+    }
+}
+
 /// The pair that a request for a key is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
@@ -49,17 +82,25 @@ pub struct Offer {
 ///
 /// # Errors
 /// `NotFound` without such a device, `Conflict` if it made its key itself or is
-/// not ACTIVE, `Busy` while the pair is being made, `NotFound` with 410 once
+/// not ACTIVE or `renewal` is asked for and there is none, `Busy` while the pair is being made, `NotFound` with 410 once
 /// the device has proved that it has the key.
 pub fn offer(
     name: &ThingName,
     device: Option<&DeviceRecord>,
     rotation: Option<&Rotation>,
+    renewal: bool,
 ) -> Result<Offer, Failure> {
     let device = device.ok_or_else(|| absent(name))?;
     in_service(name, device)?;
     if let Some(offer) = rotation.map(of_rotation).transpose()?.flatten() {
         return Ok(offer);
+    }
+    if renewal {
+        return Err(Failure::conflict(
+            "renewal",
+            format!("no pair of a renewal of {name} awaits its proof"),
+            "Renew the device with custody vault first.",
+        ));
     }
     if device.custody == Custody::Device {
         return Err(Failure::conflict(
@@ -211,9 +252,11 @@ mod tests {
 
     fn check(device: Option<&DeviceRecord>, rotation: Option<&Rotation>, expected: &str) {
         let name = ThingName::parse("l").unwrap();
-        let found = match offer(&name, device, rotation) {
+        let renewal = offer(&name, device, rotation, true);
+        let found = match offer(&name, device, rotation, false) {
             Ok(offer) => {
                 let new = offer.certificate_id.as_str() == NEW;
+                assert_eq!(renewal.is_ok(), new, "of a renewal");
                 assert_eq!(
                     offer.rotation_id.is_some(),
                     new,
@@ -249,5 +292,24 @@ mod tests {
         }
         let gone = device("vault", "DELETING");
         check(Some(&gone), Some(&by_hand_out("ISSUED", None)), "409");
+    }
+
+    #[test]
+    fn a_request_may_be_empty_and_may_want_a_renewal_only() {
+        let check = |body: &str,
+                     header: Option<&str>,
+                     expected: Result<(Option<&str>, bool), &str>| {
+            let request = Request::parse(body.as_bytes(), header);
+            let found = request
+                .as_ref()
+                .map_err(|failure| failure.field.as_deref().unwrap());
+            let found = found.map(|request| (request.idempotency_key.as_deref(), request.renewal));
+            assert_eq!(found, expected, "{body}");
+        };
+        check("", Some("k"), Ok((Some("k"), false)));
+        check(r#"{"renewal": true}"#, None, Ok((None, true)));
+        check(r#"{"idempotencyKey": "k"}"#, None, Ok((Some("k"), false)));
+        check(r#"{"renewal": "yes"}"#, None, Err("renewal"));
+        check(r#"{"all": true}"#, None, Err("body"));
     }
 }

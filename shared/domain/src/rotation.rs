@@ -136,9 +136,9 @@ pub struct Rotation {
     /// hand it out.
     #[serde(default)]
     pub custody: Custody,
-    /// Whether a key made here stays in custody once the device has proved it.
+    /// What becomes of a key made here once the device has proved it.
     #[serde(default)]
-    pub retains_key: bool,
+    pub proved_key: KeyMadeHere,
     /// The old certificate's key object, where its key is in custody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old_key: Option<String>,
@@ -287,7 +287,7 @@ impl Rotation {
             sweep_id: None,
             issuer,
             custody: Custody::Device,
-            retains_key: false,
+            proved_key: KeyMadeHere::Purged,
             old_key: None,
             reason: Reason::default(),
             windows,

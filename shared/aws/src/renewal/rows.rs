@@ -82,7 +82,7 @@ impl Renewals {
         rotation.sweep_id = beginning.sweep.cloned();
         rotation.reason = beginning.reason;
         rotation.custody = beginning.custody;
-        rotation.retains_key = self.retains_keys;
+        rotation.proved_key = self.proved_keys;
         rotation.old_key = certificate.key_object;
         let still = ConditionCheck::builder()
             .table_name(&self.table.name)

@@ -21,14 +21,18 @@ pub struct Safe {
 impl Safe {
     /// What the stack gives it.
     pub fn from_env(sdk: &SdkConfig) -> Result<Self, Failure> {
-        let vault = Vault::from_env(sdk)?;
         let replica = setup::optional("REPLICA_BUCKET");
+        Ok(Self::new(Vault::from_env(sdk)?, replica))
+    }
+
+    /// A vault, and the name of the bucket that it is replicated to.
+    pub fn new(vault: Vault, replica: Option<String>) -> Self {
         let names = std::iter::once(vault.bucket.clone()).chain(replica);
         let bucket = |name| Bucket::new(name, vault.s3.clone());
-        Ok(Self {
+        Self {
             buckets: names.map(bucket).collect(),
             vault,
-        })
+        }
     }
 
     /// Makes a key and stores it under this name, unless one is stored there:
@@ -42,7 +46,7 @@ impl Safe {
     /// Purges every version of a key object. S3 replicates no deletion of a
     /// version, so the replica is purged by itself ("What does Amazon S3
     /// replicate?", Amazon S3 User Guide).
-    pub(super) async fn purge(&self, object: &str) -> Result<(), Failure> {
+    pub async fn purge(&self, object: &str) -> Result<(), Failure> {
         for bucket in &self.buckets {
             let versions: Vec<_> = bucket.versions(object).await?.into_iter().collect();
             for some in versions.chunks(MOST_VERSIONS_A_CALL) {

@@ -67,19 +67,18 @@ impl Rotation {
 
     /// What becomes of the new certificate's key with the proof.
     pub(super) fn new_key_when_proved(&self) -> KeyMadeHere {
-        purged_if(self.by_hand_out() && !self.retains_key)
+        if self.by_hand_out() {
+            self.proved_key
+        } else {
+            KeyMadeHere::Left
+        }
     }
 
     /// What becomes of the old certificate's key with that certificate.
     pub(super) fn old_key_when_removed(&self) -> KeyMadeHere {
-        purged_if(self.old_key.is_some())
-    }
-}
-
-fn purged_if(purged: bool) -> KeyMadeHere {
-    if purged {
-        KeyMadeHere::Purged
-    } else {
-        KeyMadeHere::Left
+        match self.old_key {
+            Some(_) => KeyMadeHere::Purged,
+            None => KeyMadeHere::Left,
+        }
     }
 }

@@ -374,7 +374,7 @@ fn a_key_in_custody_goes_with_the_proof_or_with_its_certificate() {
         assert_eq!(purged(&rotation), gone, "{rotation:?}");
     };
     let kept = |mut rotation: Rotation| {
-        rotation.retains_key = true;
+        rotation.proved_key = KeyMadeHere::Left;
         rotation
     };
     let after_a_vault = |mut rotation: Rotation| {

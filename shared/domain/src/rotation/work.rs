@@ -1,5 +1,7 @@
 //! What is done for a rotation, piece by piece.
 
+use serde::{Deserialize, Serialize};
+
 use super::{New, Word};
 use crate::csr::Csr;
 
@@ -25,12 +27,14 @@ pub enum Work {
     Remove(KeyMadeHere),
 }
 
-/// What becomes of a key in custody with a piece of work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// What becomes of a key that was made here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum KeyMadeHere {
     /// There is none, or it stays.
     Left,
     /// It is purged.
+    #[default]
     Purged,
 }
 
