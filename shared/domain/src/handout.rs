@@ -228,7 +228,8 @@ mod tests {
     fn device(custody: &str, status: &str) -> DeviceRecord {
         let id = OperationId::from_random([9; 16]);
         let record = json!({
-            "thingName": "l", "status": status, "custody": custody, "createdBy": id,
+            "thingName": "l", "attributes": {}, "groups": ["g"], "status": status,
+            "custody": custody, "createdBy": id,
             "operationId": id, "createdAt": 1, "certificateId": OLD, "listingShard": "DEVICES#00",
         });
         serde_json::from_value(record).unwrap()
