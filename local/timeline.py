@@ -22,15 +22,18 @@ JOURNAL = "::journal"
 Line = dict[str, Any]
 
 EFFECTS = {
+    "StoreKey": "make a key, seal it, and store it in custody",
     "Prepare": "sign the new certificate, or note that it will be asked for",
     "Mint": "make the new certificate, in force",
     "AttachNew": "attach the new certificate to the thing, beside the old",
     "DetachNew": "detach the new certificate",
     "DeactivateNew": "set the new certificate INACTIVE",
     "DeleteNew": "delete the new certificate",
+    "PurgeNew": "purge the new certificate's key from custody",
     "DetachOld": "detach the old certificate",
     "DeactivateOld": "set the old certificate INACTIVE",
     "DeleteOld": "delete the old certificate",
+    "PurgeOld": "purge the old certificate's key from custody",
 }
 
 

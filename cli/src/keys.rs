@@ -2,7 +2,8 @@
 //! never overwritten (invariant 4).
 //!
 //! A device `x` has `x.key.pem`, `x.csr.pem` and `x.cert.pem` in the keys
-//! directory. The request is kept, because a request made anew from the same
+//! directory, and `x.renewed.json` while the pair of a renewal waits for the
+//! device to take it. The request is kept, because a request made anew from the same
 //! key differs from the first and would be another request to the service.
 //! Once the device was run here, `x.wallet` has what it connects with, which a
 //! rotation replaces.
@@ -14,8 +15,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use lamplighter_domain::csr::sha256_hex;
-use lamplighter_domain::names::ThingName;
+use lamplighter_domain::names::{OperationId, ThingName};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PublicKeyData};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
 use crate::api::random;
@@ -38,6 +40,28 @@ impl KeysArgument {
     pub(crate) fn open(&self) -> Result<KeysDir, Failure> {
         KeysDir::open(&self.keys_dir)
     }
+}
+
+/// A pair that the vault has handed out in a renewal. Not `Debug`, so that it
+/// ends in no log by mistake.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Renewed {
+    /// The renewal, in which the device is to prove the pair.
+    pub(crate) rotation_id: OperationId,
+    /// The certificate.
+    pub(crate) certificate_pem: String,
+    /// The private key.
+    #[serde(serialize_with = "reveal", deserialize_with = "conceal")]
+    pub(crate) private_key_pem: Zeroizing<String>,
+}
+
+fn reveal<S: Serializer>(key: &Zeroizing<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(key)
+}
+
+fn conceal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Zeroizing<String>, D::Error> {
+    String::deserialize(deserializer).map(Zeroizing::new)
 }
 
 /// The directory that keys and certificates are kept in.
@@ -71,6 +95,11 @@ impl KeysDir {
     /// Where the device itself keeps what it connects with.
     pub(crate) fn wallet_path(&self, thing: &ThingName) -> PathBuf {
         self.0.join(format!("{thing}.wallet"))
+    }
+
+    /// The pair of a renewal, until the device has taken it.
+    pub(crate) fn renewed_path(&self, thing: &ThingName) -> PathBuf {
+        self.0.join(format!("{thing}.renewed.json"))
     }
 
     fn request_path(&self, thing: &ThingName) -> PathBuf {
@@ -153,17 +182,9 @@ impl KeysDir {
         Ok(things)
     }
 
-    /// Refuses when there is a key of that device already.
-    pub(crate) fn expect_no_key(&self, thing: &ThingName) -> Result<(), Failure> {
-        let path = self.key_path(thing);
-        if path.exists() {
-            return Err(Failure::refused(
-                "keys-dir",
-                format!("{} exists already and is never overwritten", path.display()),
-                "Move it away, or name another --keys-dir.",
-            ));
-        }
-        Ok(())
+    /// Whether there is a key of that device already.
+    pub(crate) fn has_pair(&self, thing: &ThingName) -> bool {
+        self.key_path(thing).exists() || self.wallet_path(thing).exists()
     }
 
     /// Keeps a key that was handed out.
@@ -171,6 +192,40 @@ impl KeysDir {
         let path = self.key_path(thing);
         create(&path, pem.as_bytes(), 0o600).map_err(at(&path))?;
         Ok(path)
+    }
+
+    /// Keeps the pair of a renewal for the device, in one step: its file is
+    /// whole or not there. One that lies there still is of an earlier renewal,
+    /// which is over.
+    pub(crate) fn keep_renewed(
+        &self,
+        thing: &ThingName,
+        renewed: &Renewed,
+    ) -> Result<PathBuf, Failure> {
+        let text = serde_json::to_string(renewed).map(Zeroizing::new);
+        let text = text.map_err(|error| Failure::failed(format!("the pair: {error}"), ""))?;
+        let path = self.renewed_path(thing);
+        let beside = self.0.join(format!(".{thing}.renewed.{}", token()));
+        create(&beside, text.as_bytes(), 0o600)
+            .and_then(|()| fs::rename(&beside, &path))
+            .map_err(at(&path))?;
+        Ok(path)
+    }
+
+    /// The pair of a renewal, if one lies here for the device.
+    pub(crate) fn renewed(&self, thing: &ThingName) -> Result<Option<Renewed>, Failure> {
+        let path = self.renewed_path(thing);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = read_secret(&path)?;
+        serde_json::from_str(&text).map(Some).map_err(|error| {
+            Failure::refused(
+                "keys-dir",
+                format!("{} is no pair of a renewal: {error}", path.display()),
+                "Run `lamp device credentials` again.",
+            )
+        })
     }
 
     /// Keeps a certificate. It is public, and a device made anew has a new one.
@@ -210,6 +265,13 @@ impl KeysDir {
             _ => Ok(()),
         }
     }
+}
+
+/// The request to have a key certified that is there already.
+pub(crate) fn request_for(thing: &ThingName, key: &str) -> Result<String, Failure> {
+    let key = KeyPair::from_pem(key)
+        .map_err(|error| Failure::failed(format!("no private key: {error}"), ""))?;
+    sign_request(thing, &key)
 }
 
 /// A new P-256 key as PEM, and the request to have it certified.
@@ -365,7 +427,7 @@ mod tests {
         let keys = scratch.keys();
         keys.keep_key(&thing("x"), "the first").unwrap();
         assert!(keys.keep_key(&thing("x"), "the second").is_err());
-        assert!(keys.expect_no_key(&thing("x")).is_err());
+        assert!(keys.has_pair(&thing("x")) && !keys.has_pair(&thing("y")));
         assert_eq!(
             fs::read_to_string(keys.key_path(&thing("x"))).unwrap(),
             "the first"

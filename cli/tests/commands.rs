@@ -270,10 +270,11 @@ fn a_lost_reply_loses_no_key() {
     let credentials = json!({ "thingName": "x", "certificateId": "c", "certificatePem": "CERT",
                               "privateKeyPem": "SECRET" });
     let service = Service::answering(|n| {
-        if n == 0 {
-            Reply::lost()
-        } else {
-            Reply::new(200, credentials.clone())
+        let conflict = json!({ "code": "Conflict", "reason": "no renewal", "remedy": "" });
+        match n {
+            0 => Reply::lost(),
+            1 => Reply::new(200, credentials.clone()),
+            _ => Reply::new(409, conflict),
         }
     });
     let keys = service.path("keys");
@@ -300,9 +301,11 @@ fn a_lost_reply_loses_no_key() {
         "{run:?}"
     );
 
-    // A key that is here is not asked for again.
+    // A key that is here is not asked for again, but for a renewal's.
     let run = lamp(&service, &arguments);
-    assert_eq!((run.exit, service.seen().len()), (3, 2), "{run:?}");
+    assert_eq!((run.exit, service.seen().len()), (3, 3), "{run:?}");
+    assert_eq!(service.seen()[2].body["renewal"], true);
+    assert_ne!(service.seen()[1].body["renewal"], true);
 }
 
 #[test]

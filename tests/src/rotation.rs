@@ -41,7 +41,18 @@ impl Light {
     pub async fn new(cloud: &Cloud) -> Self {
         let thing = unique("turn");
         let body = json!({"thingName": thing, "csr": Key::make(&thing).csr});
-        let answer = created(cloud, &body).await;
+        Self::created(cloud, thing, &body).await
+    }
+
+    /// Creates a device whose key is made by the service.
+    pub async fn in_custody(cloud: &Cloud) -> Self {
+        let thing = unique("keep");
+        let body = json!({"thingName": thing});
+        Self::created(cloud, thing, &body).await
+    }
+
+    async fn created(cloud: &Cloud, thing: String, body: &Value) -> Self {
+        let answer = created(cloud, body).await;
         Self {
             old: answer["certificateId"].as_str().expect("an id").to_owned(),
             rotation: format!("op-{:0>32}", token()),
@@ -92,6 +103,21 @@ impl Light {
             "UpdateExpression": "SET #moment = :past",
             "ExpressionAttributeNames": {"#moment": moment},
             "ExpressionAttributeValues": {":past": {"N": "1"}},
+        });
+        cloud
+            .aws_json("dynamodb", "DynamoDB_20120810.UpdateItem", &update)
+            .await;
+    }
+
+    /// Has the rotation go by a hand-out, as a request to that end would: its
+    /// workflow is the test.
+    pub async fn by_hand_out(&self, cloud: &Cloud) {
+        let update = json!({
+            "TableName": cloud.stack("TableName"),
+            "Key": {"PK": {"S": format!("DEVICE#{}", self.thing)}, "SK": {"S": "ROTATION"}},
+            "UpdateExpression": "SET custody = :vault",
+            "ConditionExpression": "attribute_exists(PK)",
+            "ExpressionAttributeValues": {":vault": {"S": "vault"}},
         });
         cloud
             .aws_json("dynamodb", "DynamoDB_20120810.UpdateItem", &update)

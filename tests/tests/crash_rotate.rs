@@ -9,13 +9,15 @@ use futures_util::stream;
 use lamplighter_tests::cloud::Cloud;
 use lamplighter_tests::faults::CRASHES;
 use lamplighter_tests::inventory::{Ended, Inventory, differing, state_of};
-use lamplighter_tests::rotation::Light;
-use lamplighter_tests::rotation::course::{Course, Mode, RENEWED, ROLLED_BACK, Recorded, Round};
+use lamplighter_tests::rotation::course::{
+    Course, HANDED_OUT, HANDED_OUT_IN_VAIN, HANDED_OUT_TOO_LATE, Mode, RENEWED, ROLLED_BACK,
+    Recorded, Round,
+};
 
 const AT_ONCE: usize = 8;
 
 async fn case(cloud: &Cloud, course: &Course, round: &Round, mode: Mode) -> Result<Ended, String> {
-    let light = Light::new(cloud).await;
+    let light = course.light(cloud).await;
     let case = format!(
         "{}: {} {round:?} of {}",
         course.name, mode.name, light.thing
@@ -29,10 +31,11 @@ async fn case(cloud: &Cloud, course: &Course, round: &Round, mode: Mode) -> Resu
     }
 }
 
-async fn matrix(course: &Course) {
+async fn matrix(course: &Course, key_versions: usize) {
     let cloud = &Cloud::open();
     let Recorded { light, rounds, .. } = &course.record(cloud).await;
     let undisturbed = state_of(cloud, &light.thing).await;
+    assert_eq!(undisturbed["keyVersions"], key_versions, "{undisturbed}");
     let before = Inventory::take(cloud).await;
 
     let modes = CRASHES.map(|name| Mode { name, times: 1 });
@@ -62,6 +65,10 @@ async fn matrix(course: &Course) {
 #[tokio::test]
 async fn a_rotation_survives_every_crash() {
     // One after the other: each counts the certificates of the whole account.
-    matrix(&RENEWED).await;
-    matrix(&ROLLED_BACK).await;
+    matrix(&RENEWED, 0).await;
+    matrix(&ROLLED_BACK, 0).await;
+    // No key is left in custody but that of the certificate that is in force.
+    matrix(&HANDED_OUT, 0).await;
+    matrix(&HANDED_OUT_IN_VAIN, 1).await;
+    matrix(&HANDED_OUT_TOO_LATE, 1).await;
 }

@@ -124,6 +124,30 @@ async fn renewed(cloud: &Cloud, thing: &str, old: &str) -> String {
     light.rotation
 }
 
+/// Renews the device by a hand-out; answers the rotation, its key, and what that
+/// was sealed in.
+async fn handed_out(cloud: &Cloud, thing: &str) -> (String, String, Value) {
+    let path = format!("/devices/{thing}/certificate/renewal");
+    let body = json!({"custody": "vault"}).to_string();
+    let answer = deliver(cloud, &Ask::new("POST", path).text(body)).await;
+    let answer = answer.expect(202);
+    let rotation = answer["operationId"].as_str().expect("an id");
+    let credentials = deliver(cloud, &Ask::credentials(thing)).await.expect(200);
+    assert_eq!(credentials["rotationId"], rotation);
+    let text = |name: &str| credentials[name].as_str().expect("a text").to_owned();
+    let (new, key) = (text("certificateId"), text("privateKeyPem"));
+    let sealed = sealed(cloud, thing, &new).await;
+    let light = Light {
+        thing: thing.to_owned(),
+        old: String::new(),
+        rotation: rotation.to_owned(),
+        key: Key::make(thing),
+    };
+    delivered(cloud, &light.says("proof", &new), None).await;
+    assert_eq!(ended(cloud, rotation).await, "DONE");
+    (rotation.to_owned(), key, sealed)
+}
+
 #[tokio::test]
 async fn a_key_made_here_shows_nowhere() {
     let cloud = Cloud::open();
@@ -136,25 +160,30 @@ async fn a_key_made_here_shows_nowhere() {
     let old = device["certificateId"].as_str().expect("an id");
     let sealed = sealed(&cloud, &thing, old).await;
     let rotation = renewed(&cloud, &thing, old).await;
+    let (second, second_key, second_sealed) = handed_out(&cloud, &thing).await;
     let rows_before = Value::from(rows(&cloud).await).to_string();
     let deletion = deleted(&cloud, &thing).await;
 
     let pem = credentials["privateKeyPem"].as_str().expect("a key");
     let mut secrets: Vec<_> = pem
         .lines()
+        .chain(second_key.lines())
         .filter(|line| !line.starts_with("-----"))
         .collect();
     assert!(!secrets.is_empty());
     for field in ["dataKey", "sealed"] {
         secrets.push(sealed[field].as_str().expect("what is sealed"));
+        secrets.push(second_sealed[field].as_str().expect("what is sealed"));
     }
 
     let rotated = history(&cloud, "RotateWorkflowArn", &rotation).await;
+    let handed_out = history(&cloud, "RotateWorkflowArn", &second).await;
     let removed = history(&cloud, "DeleteWorkflowArn", &deletion).await;
     let rows_after = Value::from(rows(&cloud).await).to_string();
     for (place, text) in [
         ("the registry", &rows_before),
         ("the rotation's history", &rotated),
+        ("the history of the rotation by a hand-out", &handed_out),
         ("the deletion's history", &removed),
     ] {
         assert!(text.contains(&thing), "{place} was read");
@@ -170,6 +199,7 @@ async fn a_key_made_here_shows_nowhere() {
         ("the registry", &rows_before),
         ("what is left of it in the registry", &rows_after),
         ("the rotation's history", &rotated),
+        ("the history of the rotation by a hand-out", &handed_out),
         ("the deletion's history", &removed),
         ("a log", &logged),
         ("a queue", &queued),
@@ -225,6 +255,7 @@ async fn a_key_sent_by_mistake_shows_nowhere() {
 #[tokio::test]
 async fn a_token_shows_nowhere() {
     let cloud = Cloud::open();
+    let since = now();
     let (lost, stranger) = (Lost::new(&cloud).await, Lost::new(&cloud).await);
     let wrong = enrolment(&lost.thing, &stranger.token, &lost.key.csr);
     sent(&cloud, &wrong).await.expect(403);
@@ -242,7 +273,7 @@ async fn a_token_shows_nowhere() {
 
     let registry = Value::from(rows(&cloud).await).to_string();
     let history = history(&cloud, "RotateWorkflowArn", &light.rotation).await;
-    let logged = logs(&cloud).await;
+    let logged = logs(&cloud, since).await;
     let queued = queues(&cloud).await;
     for token in &tokens {
         let digest = sha256_hex(token.as_bytes());

@@ -1,6 +1,7 @@
 //! `lamp device renew`: answered with an operation, followed to its end.
 
 use clap::Args;
+use serde_json::json;
 
 use crate::api::{Api, Call};
 use crate::bulk::{self, CONCURRENCY};
@@ -16,6 +17,11 @@ pub(crate) struct Arguments {
     /// The devices' thing names
     #[arg(required = true, value_name = "NAME")]
     names: Vec<String>,
+
+    /// For a device that can make no signing request: make its new key in the
+    /// vault. Bring it what `lamp device credentials` fetches then
+    #[arg(long)]
+    vault: bool,
 
     /// Wait until each device has proved its new certificate and the old one
     /// is deleted after its time of grace, or until the old one is kept;
@@ -48,6 +54,11 @@ pub(super) async fn run(arguments: &Arguments, api: &Api, format: Format) -> Res
             // that has ended meanwhile.
             let call = Call::post(&["devices", name, "certificate", "renewal"])
                 .idempotency_key(&keys::token());
+            let call = if arguments.vault {
+                call.body(json!({ "custody": "vault" }))
+            } else {
+                call
+            };
             let answer = api.send(call).await?.body;
             let operation = match (arguments.wait, answer["operationId"].as_str()) {
                 (true, Some(id)) => operation::wait_for(api, id, arguments.patience).await?,

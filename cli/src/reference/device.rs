@@ -14,7 +14,7 @@ use super::session::{Cut, Session};
 use super::shift::{Leave, Shift};
 use super::{Dialer, Habits, Keeper, Line, News, Wire, protocol};
 use crate::api::random;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 
 /// A device and what it needs.
 pub(crate) struct Device {
@@ -98,6 +98,10 @@ impl Device {
         let mut backoff = Backoff::default();
         let mut tried = self.kept(|keeper| Ok(keeper.wallet().start())).await?;
         loop {
+            tried = self.look(false).await?.map_or(tried, |act| match act {
+                Act::Connect(staged) => staged,
+                _ => tried,
+            });
             let opened = tokio::select! {
                 opened = self.open(tried) => opened?,
                 () = stopped(&mut stop) => return Ok(()),
@@ -205,6 +209,30 @@ impl Device {
             Tried::Current => backoff.after(None, drawn()),
         };
         Ok(Next::Connect(next, wait))
+    }
+
+    /// Looks whether the operator has brought a pair; answers what is to be done
+    /// with it. One that is no pair stays where it is, and is warned of.
+    pub(super) async fn look(&self, connected: bool) -> Result<Option<Act>, Failure> {
+        let taken = self
+            .kept(move |keeper| Ok(keeper.take_renewed(connected)))
+            .await?;
+        match taken {
+            Ok(taken) => Ok(taken.map(|taken| {
+                self.tell(News::HandedOut {
+                    rotation_id: taken.rotation_id,
+                    certificate_id: taken.certificate_id,
+                });
+                taken.act
+            })),
+            Err(failure) if failure.exit == Exit::Refused => {
+                self.tell(News::Warned {
+                    reason: failure.text(),
+                });
+                Ok(None)
+            }
+            Err(failure) => Err(failure),
+        }
     }
 
     /// Works with the keeper, off the runtime: it waits for the disk.

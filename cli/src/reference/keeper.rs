@@ -4,7 +4,7 @@
 use lamplighter_domain::names::{CertificateId, OperationId, ThingName};
 use lamplighter_domain::rotation::wallet::{Act, Pair, Tried, Wallet};
 
-use super::store::{Identity, Store};
+use super::store::{self, Identity, Store};
 use crate::failure::Failure;
 use crate::keys::KeysDir;
 
@@ -12,8 +12,18 @@ use crate::keys::KeysDir;
 #[derive(Debug)]
 pub(crate) struct Keeper {
     thing: ThingName,
+    keys: KeysDir,
     store: Store,
     wallet: Wallet,
+}
+
+/// A pair that an operator was handed out, taken into the wallet.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) rotation_id: OperationId,
+    pub(super) certificate_id: CertificateId,
+    /// What is to be done with it.
+    pub(super) act: Act,
 }
 
 impl Keeper {
@@ -25,6 +35,7 @@ impl Keeper {
         let (store, wallet) = Store::open(keys, thing)?;
         Ok(Self {
             thing: thing.clone(),
+            keys: keys.clone(),
             store,
             wallet,
         })
@@ -78,6 +89,41 @@ impl Keeper {
     pub(super) fn make_key(&mut self, rotation: OperationId) -> Result<Act, Failure> {
         let public_key = self.store.make_key(&self.thing)?;
         self.keep(self.wallet.clone().stage(rotation, public_key))
+    }
+
+    /// Takes the pair that lies beside, if there is one and the wallet has room
+    /// for it. Its file goes once the wallet names the pair: a loss of power in
+    /// between leaves it to be taken again.
+    ///
+    /// # Errors
+    /// When it is no pair, or the disk fails.
+    pub(super) fn take_renewed(&mut self, connected: bool) -> Result<Option<Taken>, Failure> {
+        let Some(renewed) = self.keys.renewed(&self.thing)? else {
+            return Ok(None);
+        };
+        let pair = store::pair_of(&renewed)?;
+        let certificate_id = pair.certificate_id.clone();
+        let (wallet, act) =
+            self.wallet
+                .clone()
+                .handed_out(&renewed.rotation_id, pair.clone(), connected);
+        let taken = match act {
+            Act::Connect(Tried::Staged) => {
+                self.store.keep_renewed(&self.thing, &pair, &renewed)?;
+                true
+            }
+            _ => wallet.current == pair,
+        };
+        if !taken {
+            return Ok(None);
+        }
+        let act = self.keep((wallet, act))?;
+        store::remove_renewed(&self.keys, &self.thing)?;
+        Ok(Some(Taken {
+            rotation_id: renewed.rotation_id,
+            certificate_id,
+            act,
+        }))
     }
 
     /// `accepted` came, with a certificate.

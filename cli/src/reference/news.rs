@@ -58,6 +58,12 @@ pub(crate) enum News {
         rotation_id: OperationId,
         certificate_id: CertificateId,
     },
+    /// Found a pair that its operator was handed out, and stored it beside the
+    /// one in use.
+    HandedOut {
+        rotation_id: OperationId,
+        certificate_id: CertificateId,
+    },
     /// Connected with the new certificate and made it the current one.
     Promoted { certificate_id: CertificateId },
     /// Sent the proof.

@@ -20,6 +20,9 @@ use crate::failure::Failure;
 /// TCP says.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How often the device looks for a pair that its operator brings.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
 /// How often the time between two repetitions is doubled, at most.
 const DOUBLINGS: u32 = 4;
 
@@ -44,6 +47,7 @@ pub(super) struct Shift<'a> {
     act: Act,
     act_at: Option<Instant>,
     said: u32,
+    look_at: Instant,
     /// Since when nothing was acknowledged of what was sent.
     waiting_since: Option<Instant>,
 }
@@ -62,6 +66,7 @@ impl<'a> Shift<'a> {
             act,
             act_at: None,
             said: 0,
+            look_at: Instant::now() + LOOK_EVERY,
             waiting_since: None,
         }
     }
@@ -77,6 +82,10 @@ impl<'a> Shift<'a> {
                 () = stopped(stop) => Some(Leave::Stop),
                 happening = self.session.next() => self.on(happening).await?,
                 () = sleep_until(act_at) => self.perform().await?,
+                () = sleep_until(self.look_at) => {
+                    self.look().await?;
+                    None
+                }
                 () = sleep_until(self.device.telemetry_at) => {
                     self.measure();
                     None
@@ -122,6 +131,16 @@ impl<'a> Shift<'a> {
             }
         }
         Ok(None)
+    }
+
+    /// Takes what the operator has brought, as it would an `accepted`.
+    async fn look(&mut self) -> Result<(), Failure> {
+        self.look_at = Instant::now() + LOOK_EVERY;
+        if let Some(act) = self.device.look(true).await? {
+            self.said = 0;
+            self.schedule(act, Duration::ZERO);
+        }
+        Ok(())
     }
 
     /// Takes in what the device was told, stores what follows from it, and

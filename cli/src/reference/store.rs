@@ -30,7 +30,7 @@ use zeroize::Zeroizing;
 
 use super::durable::{self, SECRET};
 use crate::failure::Failure;
-use crate::keys::{self, KeysDir};
+use crate::keys::{self, KeysDir, Renewed};
 
 /// For all to read.
 const PUBLIC: u32 = 0o644;
@@ -118,7 +118,18 @@ impl Store {
                 store.origin = Some(kept.origin);
                 Some(kept.wallet)
             }
-            (None, None) => None,
+            // A renewal's pair may be all there is, and is still to be proved.
+            (None, None) => match keys.renewed(thing)? {
+                Some(renewed) => {
+                    let pair = pair_of(&renewed)?;
+                    let mut wallet = Wallet::new(pair.clone());
+                    wallet.proving = Some(renewed.rotation_id.clone());
+                    store.origin = Some(pair.certificate_id.clone());
+                    store.keep_renewed(thing, &pair, &renewed)?;
+                    Some(wallet)
+                }
+                None => None,
+            },
         };
         Ok((store, wallet))
     }
@@ -155,6 +166,25 @@ impl Store {
         self.put(&key_file(&public_key), &key, SECRET)?;
         self.put(&request_file(&public_key), &request, PUBLIC)?;
         Ok(public_key)
+    }
+
+    /// Stores a pair that was handed out. A request is made with its key as
+    /// with one made here: by that the certificate is asked for again, should
+    /// the broker refuse it at first.
+    pub(super) fn keep_renewed(
+        &self,
+        thing: &ThingName,
+        pair: &Pair,
+        renewed: &Renewed,
+    ) -> Result<(), Failure> {
+        let request = keys::request_for(thing, &renewed.private_key_pem)?;
+        self.put(
+            &key_file(&pair.public_key),
+            &renewed.private_key_pem,
+            SECRET,
+        )?;
+        self.put(&request_file(&pair.public_key), &request, PUBLIC)?;
+        self.keep_certificate(&pair.certificate_id, &renewed.certificate_pem)
     }
 
     /// The signing request that was made with a key.
@@ -288,6 +318,32 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Failure> {
     serde_json::from_str(&text)
         .map(Some)
         .map_err(|error| Failure::failed(format!("{}: {error}", path.display()), ""))
+}
+
+/// A pair that was handed out, its key and its certificate being of each other.
+pub(super) fn pair_of(renewed: &Renewed) -> Result<Pair, Failure> {
+    let certificate = &renewed.certificate_pem;
+    let ids = csr::certificate_id(certificate).zip(PublicKeyId::of_certificate(certificate));
+    let of_key = keys::public_key_id(&renewed.private_key_pem);
+    match ids {
+        Some((certificate_id, public_key)) if of_key.as_deref() == Some(public_key.as_str()) => {
+            Ok(Pair {
+                certificate_id,
+                public_key,
+            })
+        }
+        _ => Err(Failure::refused(
+            "keys-dir",
+            "what was handed out is not a key and its certificate",
+            "Run `lamp device credentials` again.",
+        )),
+    }
+}
+
+/// Removes the file of a pair that was taken.
+pub(super) fn remove_renewed(keys: &KeysDir, thing: &ThingName) -> Result<(), Failure> {
+    let path = keys.renewed_path(thing);
+    durable::remove(&path).map_err(keys::at(&path))
 }
 
 /// The pair that `lamp device create` left, if this directory does not know it:

@@ -3,9 +3,10 @@
 use std::convert::Infallible;
 
 use lambda_runtime::LambdaEvent;
-use lamplighter_aws::handout::{Asked, Credentials, Keys, idempotency_key};
+use lamplighter_aws::handout::{Asked, Credentials, Keys};
 use lamplighter_aws::http;
 use lamplighter_domain::Failure;
+use lamplighter_domain::handout::Request;
 use lamplighter_domain::names::ThingName;
 
 /// Answers one request; nothing on the way may keep the answer.
@@ -15,14 +16,14 @@ pub(crate) async fn handle(
 ) -> Result<http::Response, Infallible> {
     let credentials: Result<Credentials, Failure> = async {
         let request = event.payload;
-        let key = idempotency_key(
+        let asked = Request::parse(
             &http::body(&request)?,
             http::header(&request, "idempotency-key").as_deref(),
         )?;
         keys.hand_out(&Asked {
             thing_name: &ThingName::parse(http::path(&request, "thingName"))?,
             caller: &http::caller(&request)?,
-            idempotency_key: key.as_deref(),
+            request: &asked,
         })
         .await
     }

@@ -2,13 +2,13 @@
 
 use lambda_runtime::LambdaEvent;
 use lamplighter_aws::failure::Reported;
-use lamplighter_aws::handout;
 use lamplighter_aws::renewal::Renewals;
 use lamplighter_aws::{http, telemetry};
 use lamplighter_domain::Failure;
+use lamplighter_domain::device::Custody;
 use lamplighter_domain::fields;
 use lamplighter_domain::names::ThingName;
-use lamplighter_domain::rotation::Reason;
+use lamplighter_domain::rotation::{Asked, Reason};
 use lamplighter_domain::time::Moment;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -41,11 +41,15 @@ async fn over_http(renewals: &Renewals, event: Value) -> http::Response {
     let started = async {
         let request = http::request(event)?;
         let name = ThingName::parse(http::path(&request, "thingName"))?;
-        let key = handout::idempotency_key(
+        let asked = Asked::parse(
             &http::body(&request)?,
             http::header(&request, "idempotency-key").as_deref(),
         )?;
-        renewals.request(&name, key.as_deref(), Reason::Due).await
+        let key = asked.idempotency_key.as_deref();
+        match asked.custody {
+            Custody::Device => renewals.request(&name, key, Reason::Due).await,
+            Custody::Vault => renewals.request_hand_out(&name, key).await,
+        }
     };
     match started.await {
         Ok(started) => http::answer(202, &started),

@@ -406,6 +406,7 @@ fn certificate_record(
     CertificateRecord {
         custody: plan.custody,
         key_object: plan.key_object.clone(),
+        key_purged_at: None,
         ..minted.record(issuer, name, csr.public_key(), renewal_age)
     }
 }

@@ -5,10 +5,10 @@
 //! (invariant 4).
 
 use lamplighter_domain::compromise;
-use lamplighter_domain::device::{CertificateRecord, Custody, DeviceRecord, DeviceStatus};
-use lamplighter_domain::fields::Fields;
+use lamplighter_domain::device::{CertificateRecord, DeviceRecord};
 use lamplighter_domain::handout::{self, Decision, HandOut};
-use lamplighter_domain::names::{CertificateId, ThingName};
+use lamplighter_domain::names::{CertificateId, OperationId, ThingName};
+use lamplighter_domain::rotation::Rotation;
 use lamplighter_domain::{Failure, Kind};
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -33,8 +33,8 @@ pub struct Asked<'a> {
     pub thing_name: &'a ThingName,
     /// The caller's ARN.
     pub caller: &'a str,
-    /// Makes the same caller's repetition the same request.
-    pub idempotency_key: Option<&'a str>,
+    /// What is asked for.
+    pub request: &'a handout::Request,
 }
 
 /// A device's certificate and the key to it. Not `Debug`, so that it ends in no
@@ -47,14 +47,26 @@ pub struct Credentials {
     certificate_pem: String,
     #[serde(serialize_with = "reveal")]
     private_key_pem: Zeroizing<String>,
+    /// The rotation in which the device is to prove it, should it be no first
+    /// certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rotation_id: Option<OperationId>,
 }
 
 impl Keys {
     /// Hands the key out, if nobody has had it yet.
     pub async fn hand_out(&self, asked: &Asked<'_>) -> Result<Credentials, Failure> {
         let name = asked.thing_name;
-        let device: Option<DeviceRecord> = self.table.get(&Key::device(name)).await?;
-        let id = certificate_of(name, device.as_ref())?;
+        let (of_device, of_rotation) = (Key::device(name), Key::rotation(name));
+        let (device, rotation): (Option<DeviceRecord>, Option<Rotation>) =
+            tokio::try_join!(self.table.get(&of_device), self.table.get(&of_rotation))?;
+        let offer = handout::offer(
+            name,
+            device.as_ref(),
+            rotation.as_ref(),
+            asked.request.renewal,
+        )?;
+        let id = offer.certificate_id;
         let certificate = self.certificate(name, &id).await?;
         if let Some(device) = &device {
             compromise::may_be_handed_out(device, Some(&certificate))?;
@@ -81,6 +93,7 @@ impl Keys {
             certificate_id: id,
             certificate_pem: certificate.certificate_pem,
             private_key_pem,
+            rotation_id: offer.rotation_id,
         })
     }
 
@@ -89,11 +102,10 @@ impl Keys {
         name: &ThingName,
         id: &CertificateId,
     ) -> Result<CertificateRecord, Failure> {
-        // A deletion may have begun since the device was read.
-        self.table
-            .get(&Key::certificate(name, id))
-            .await?
-            .ok_or_else(|| absent(name))
+        // A deletion may have begun since the device was read, or a rotation
+        // have come to nothing.
+        let row = self.table.get(&Key::certificate(name, id)).await?;
+        row.ok_or_else(|| Failure::busy("the device is changing", 1).field("thingName"))
     }
 
     async fn open(
@@ -101,6 +113,9 @@ impl Keys {
         name: &ThingName,
         certificate: &CertificateRecord,
     ) -> Result<Zeroizing<String>, Failure> {
+        if certificate.key_purged_at.is_some() {
+            return Err(handout::had());
+        }
         let object = certificate
             .key_object
             .as_deref()
@@ -151,63 +166,11 @@ fn decide(asked: &Asked<'_>, certificate: &CertificateRecord) -> Result<Decision
     handout::decide(
         certificate.hand_out.as_ref(),
         asked.caller,
-        asked.idempotency_key,
+        asked.request.idempotency_key.as_deref(),
         clock::now(),
-    )
-}
-
-/// The certificate whose key can be had.
-fn certificate_of(
-    name: &ThingName,
-    device: Option<&DeviceRecord>,
-) -> Result<CertificateId, Failure> {
-    let device = device.ok_or_else(|| absent(name))?;
-    if device.custody == Custody::Device {
-        return Err(Failure::conflict(
-            "thingName",
-            format!("the device {name} made its own key; nobody else has it"),
-            "Take the key from the device, or create the device anew without a signing request.",
-        ));
-    }
-    match device.status {
-        DeviceStatus::Active => {}
-        DeviceStatus::Creating => {
-            return Err(Failure::busy("the device is being created", 2).field("thingName"));
-        }
-        DeviceStatus::Deleting | DeviceStatus::Stuck => {
-            return Err(Failure::conflict(
-                "thingName",
-                format!("the device {name} is {}", device.status.name()),
-                "Only an ACTIVE device's key is handed out.",
-            ));
-        }
-    }
-    device
-        .certificate_id
-        .clone()
-        .ok_or_else(|| Failure::bug(format!("{name} is ACTIVE without a certificate")))
-}
-
-fn absent(name: &ThingName) -> Failure {
-    Failure::not_found(
-        "thingName",
-        format!("there is no device {name}"),
-        "Check the name.",
     )
 }
 
 fn reveal<S: serde::Serializer>(key: &Zeroizing<String>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(key)
-}
-
-/// The idempotency key of a request, from its body, which may be empty, or its
-/// header.
-pub fn idempotency_key(body: &[u8], header: Option<&str>) -> Result<Option<String>, Failure> {
-    let mut in_body = None;
-    if !body.is_empty() {
-        let mut fields = Fields::parse(body, "Send none, or JSON: {\"idempotencyKey\": …}.")?;
-        in_body = fields.text("idempotencyKey")?;
-        fields.end()?;
-    }
-    lamplighter_domain::request::one_key(in_body.as_deref(), header)
 }

@@ -55,6 +55,7 @@ impl Minted {
             public_key: public_key.clone(),
             custody: Custody::Device,
             key_object: None,
+            key_purged_at: None,
             issuer,
             issued_at,
             not_after,

@@ -61,11 +61,16 @@ mod key_owners;
     feature = "iot",
     feature = "iotdata",
     feature = "iottunnel",
-    feature = "s3"
+    feature = "s3",
+    feature = "sfn"
 ))]
 pub mod links;
+#[cfg(all(feature = "s3", feature = "sfn"))]
+mod objects;
 #[cfg(feature = "iot")]
 pub mod organisation;
+#[cfg(all(feature = "s3", feature = "sfn"))]
+mod outcome;
 #[cfg(feature = "dynamodb")]
 pub mod preregister;
 #[cfg(feature = "dynamodb")]
@@ -75,6 +80,7 @@ pub mod query;
     feature = "iot",
     feature = "iotdata",
     feature = "kms",
+    feature = "s3",
     feature = "sfn"
 ))]
 pub mod renewal;

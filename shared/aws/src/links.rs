@@ -3,7 +3,6 @@
 
 mod effects;
 mod look;
-mod objects;
 
 use std::future::Future;
 
@@ -13,9 +12,10 @@ use lamplighter_domain::Failure;
 
 use crate::setup;
 
-pub(crate) use effects::{Outcome, carry_out, outcome};
+pub use crate::objects::Bucket;
+pub(crate) use crate::outcome::{Outcome, outcome};
+pub(crate) use effects::carry_out;
 pub(crate) use look::{absent, all_pages};
-pub use objects::Bucket;
 
 /// The clients and buckets that lead to it.
 #[derive(Clone)]

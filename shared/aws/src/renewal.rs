@@ -9,6 +9,7 @@
 mod device;
 mod effects;
 mod rows;
+mod safe;
 mod start;
 
 use std::time::Duration;
@@ -16,7 +17,7 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use lamplighter_domain::due::RenewalAge;
 use lamplighter_domain::names::{OperationId, SweepId, ThingName};
-use lamplighter_domain::rotation::{Next, Phase, Reason, Windows};
+use lamplighter_domain::rotation::{KeyMadeHere, Next, Phase, Windows};
 use lamplighter_domain::time::Moment;
 use lamplighter_domain::{Failure, Kind};
 use serde::{Deserialize, Serialize};
@@ -27,7 +28,10 @@ use crate::things::Things;
 use crate::{clock, journal, setup, telemetry, workflows};
 
 pub use device::Presence;
+pub use safe::Safe;
 pub use start::Started;
+
+use rows::Beginning;
 
 /// No work begins with less time than this left to the invocation: an AWS call
 /// ends within 9 s, retries included (`setup`), and the lease is given back then.
@@ -49,6 +53,10 @@ pub struct Renewals {
     pub workflow_arn: String,
     /// What signs certificates.
     pub issuers: Issuers,
+    /// Where keys made here are kept.
+    pub safe: Safe,
+    /// What becomes of them once their devices have proved them.
+    pub proved_keys: KeyMadeHere,
     /// How long a rotation's parts may take.
     pub windows: Windows,
     /// At what age certificates of AWS IoT's own authority are renewed.
@@ -101,6 +109,11 @@ impl Renewals {
         Ok(Self {
             issuers: Issuers::from_env(sdk, &table, &things)?,
             renewal_age: setup::renewal_age()?,
+            safe: Safe::from_env(sdk)?,
+            proved_keys: match setup::required("RETAIN_KEYS")?.as_str() {
+                "true" => KeyMadeHere::Left,
+                _ => KeyMadeHere::Purged,
+            },
             table,
             things,
             data: aws_sdk_iotdataplane::Client::new(sdk),
@@ -121,9 +134,12 @@ impl Renewals {
         if let Some(token) = &step.task_token {
             return self.wait(step, token).await;
         }
-        let sweep = step.sweep_id.as_ref();
+        let beginning = Beginning {
+            sweep: step.sweep_id.as_ref(),
+            ..Beginning::default()
+        };
         match self
-            .begin(&step.thing_name, &step.rotation_id, sweep, Reason::Due)
+            .begin(&step.thing_name, &step.rotation_id, &beginning)
             .await
         {
             Ok(rotation) if rotation.phase.ended() => {

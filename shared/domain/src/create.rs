@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::authority::Signed;
 use crate::csr::PublicKeyId;
+use crate::custody;
 use crate::device::{Custody, DeviceRecord, DeviceStatus, Issuer, listing_shard_of};
 use crate::failure::{Failure, Kind};
 use crate::names::{CertificateId, GroupName, OperationId};
@@ -113,7 +114,7 @@ impl CreatePlan {
             Custody::Vault
         };
         let key_object = (custody == Custody::Vault)
-            .then(|| format!("keys/{}/{operation_id}.json", request.thing_name));
+            .then(|| custody::object(&request.thing_name, &operation_id));
         Self {
             operation_id,
             request,

@@ -213,11 +213,6 @@ pub fn certificate_of(principal: &str) -> Option<CertificateId> {
     CertificateId::parse(id).ok()
 }
 
-/// Where the key objects of a device lie, and no other device's.
-pub fn key_prefix(thing: &ThingName) -> String {
-    format!("keys/{thing}/")
-}
-
 /// The device's own topics among the declared ones. A topic without the
 /// device's name in it is shared with others, and left alone.
 pub fn retained_topics<'a>(

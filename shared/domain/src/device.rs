@@ -43,14 +43,30 @@ impl DeviceStatus {
     }
 }
 
-/// Who holds a device's private key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Who makes a device's private key, and holds it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Custody {
     /// The device made it; nobody else ever sees it.
+    #[default]
     Device,
-    /// We made it; it lies encrypted in the custody bucket.
+    /// We made it; it lies encrypted in the custody bucket, until it is purged.
     Vault,
+}
+
+impl Custody {
+    /// Reads the API's spelling.
+    pub fn parse(text: &str) -> Result<Self, Failure> {
+        match text {
+            "device" => Ok(Self::Device),
+            "vault" => Ok(Self::Vault),
+            _ => Err(Failure::invalid(
+                "custody",
+                format!("there is no custody {}", quoted(text)),
+                "Use device or vault.",
+            )),
+        }
+    }
 }
 
 /// `DEVICE#name / RECORD`: the device itself.
@@ -113,6 +129,10 @@ pub struct CertificateRecord {
     /// The custody bucket's key for it, with custody `vault`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_object: Option<String>,
+    /// When every version of that object was purged, the device having proved
+    /// that it has the key itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_purged_at: Option<Moment>,
     /// What issued it.
     pub issuer: Issuer,
     /// When it was issued.

@@ -26,6 +26,7 @@ pub mod claim;
 pub mod compromise;
 pub mod create;
 pub mod csr;
+pub mod custody;
 pub mod default_policy;
 pub mod delete;
 pub mod device;

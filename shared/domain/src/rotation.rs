@@ -10,7 +10,9 @@
 //! [`settle`](Rotation::settle) decides are therefore never both true: a proof
 //! and a withdrawal exclude each other by the row itself.
 
+mod asked;
 pub mod enrol;
+mod hand_out;
 mod message;
 #[cfg(test)]
 mod model;
@@ -18,6 +20,7 @@ mod model;
 mod tests;
 mod view;
 pub mod wallet;
+mod work;
 
 use std::collections::BTreeSet;
 
@@ -25,13 +28,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::create::Mint;
 use crate::csr::{Csr, PublicKeyId};
-use crate::device::Issuer;
+use crate::device::{Custody, Issuer};
 use crate::failure::Failure;
 use crate::names::{CertificateId, OperationId, SweepId, ThingName};
 use crate::time::Moment;
 
+pub use asked::Asked;
 pub use message::{Message, RawMessage, Received, Reply, Sender, Word, topic};
 pub use view::RotationView;
+pub use work::{Effect, KeyMadeHere, Work};
 
 /// How often a device may come with another key in one rotation. More is a
 /// device that keeps nothing, and costs a certificate each time.
@@ -147,6 +152,16 @@ pub struct Rotation {
     pub sweep_id: Option<SweepId>,
     /// What issues the new one.
     pub issuer: Issuer,
+    /// Who makes its key: the device, which sends a signing request, or we, to
+    /// hand it out.
+    #[serde(default)]
+    pub custody: Custody,
+    /// What becomes of a key made here once the device has proved it.
+    #[serde(default)]
+    pub proved_key: KeyMadeHere,
+    /// The old certificate's key object, where its key is in custody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old_key: Option<String>,
     /// Why it was started.
     #[serde(default)]
     pub reason: Reason,
@@ -156,7 +171,7 @@ pub struct Rotation {
     pub started_at: Moment,
     /// Until when the device may send what is awaited.
     pub deadline: Moment,
-    /// The signing request that the device wants certified.
+    /// The signing request that is to be certified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wish: Option<Csr>,
     /// What is made from it.
@@ -195,71 +210,6 @@ pub struct Rotation {
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Moment>,
-}
-
-/// One piece of work, done under the lease. Each is *ensured*: done twice is
-/// done once.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Work {
-    /// Tell the device the phase's word.
-    Tell(Word),
-    /// Decide what will be made from this request; nothing exists yet.
-    Prepare(Csr),
-    /// Make the certificate and attach it.
-    Issue(New),
-    /// Detach the new certificate, put it out of force, remove it.
-    Withdraw(New),
-    /// Detach the old certificate and put it out of force.
-    Retire,
-    /// Remove the old certificate.
-    Remove,
-}
-
-/// One call to AWS, or one message. A work's effects are carried out in this
-/// order, and each may be repeated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Effect {
-    /// Publish a word to the device.
-    Publish(Word),
-    /// Sign, or note the intent; outside nothing changes.
-    Prepare,
-    /// Make the new certificate, in force.
-    Mint,
-    /// Attach the new certificate to the thing.
-    AttachNew,
-    /// Detach the new certificate.
-    DetachNew,
-    /// Put the new certificate out of force.
-    DeactivateNew,
-    /// Remove the new certificate.
-    DeleteNew,
-    /// Detach the old certificate.
-    DetachOld,
-    /// Put the old certificate out of force.
-    DeactivateOld,
-    /// Remove the old certificate.
-    DeleteOld,
-}
-
-impl Work {
-    /// What the work consists of.
-    pub fn effects(&self) -> &'static [Effect] {
-        use Effect::{
-            AttachNew, DeactivateNew, DeactivateOld, DeleteNew, DeleteOld, DetachNew, DetachOld,
-            Mint, Prepare, Publish,
-        };
-        match self {
-            Self::Tell(Word::Renew) => &[Publish(Word::Renew)],
-            Self::Tell(Word::Accepted) => &[Publish(Word::Accepted)],
-            Self::Tell(Word::Rejected) => &[Publish(Word::Rejected)],
-            Self::Tell(Word::Retired) => &[Publish(Word::Retired)],
-            Self::Prepare(_) => &[Prepare],
-            Self::Issue(_) => &[Mint, AttachNew],
-            Self::Withdraw(_) => &[DetachNew, DeactivateNew, DeleteNew],
-            Self::Retire => &[DetachOld, DeactivateOld],
-            Self::Remove => &[DeleteOld],
-        }
-    }
 }
 
 /// What comes next.
@@ -357,6 +307,9 @@ impl Rotation {
             old_state: OldState::default(),
             sweep_id: None,
             issuer,
+            custody: Custody::Device,
+            proved_key: KeyMadeHere::Purged,
+            old_key: None,
             reason: Reason::default(),
             windows,
             started_at: now,
@@ -437,6 +390,10 @@ impl Rotation {
         let late = now >= self.deadline;
         match self.phase {
             Phase::Requested if self.wish.is_some() && !self.aborted => self.enter(Phase::Issuing),
+            // A key may be stored that the row does not know of yet.
+            Phase::Requested if (late || self.aborted) && self.by_hand_out() => {
+                self.enter(Phase::Withdrawing);
+            }
             Phase::Requested if late || self.aborted => self.end(Phase::RolledBack, now),
             Phase::Issued if self.proven_at.is_some() => self.enter(Phase::Retiring),
             Phase::Issued if self.wants_another() => self.enter(Phase::Superseding),
@@ -461,16 +418,18 @@ impl Rotation {
         let new =
             |work: fn(New) -> Work| self.new.clone().map_or(Next::Ended, |n| Next::Do(work(n)));
         match (self.phase, &self.new, &self.wish) {
+            (Phase::Requested, ..) if self.by_hand_out() => Next::Do(Work::MakeKey),
             (Phase::Requested, ..) if !self.told => Next::Do(Work::Tell(Word::Renew)),
             (Phase::Issued, ..) if !self.told => Next::Do(Work::Tell(Word::Accepted)),
             (Phase::Retired, ..) if !self.told => Next::Do(Work::Tell(Word::Retired)),
             (Phase::Requested | Phase::Issued, ..) => Next::AwaitDevice(self.deadline),
             (Phase::Issuing, None, Some(wish)) => Next::Do(Work::Prepare(wish.clone())),
             (Phase::Issuing, ..) => new(Work::Issue),
+            (Phase::Withdrawing, None, _) => Next::Do(Work::Discard),
             (Phase::Superseding | Phase::Withdrawing, ..) => new(Work::Withdraw),
-            (Phase::Retiring, ..) => Next::Do(Work::Retire),
+            (Phase::Retiring, ..) => Next::Do(Work::Retire(self.new_key_when_proved())),
             (Phase::Retired, ..) => Next::Sleep(self.remove_at.unwrap_or(self.deadline)),
-            (Phase::Removing, ..) => Next::Do(Work::Remove),
+            (Phase::Removing, ..) => Next::Do(Work::Remove(self.old_key_when_removed())),
             (Phase::Done | Phase::RolledBack | Phase::Fenced, ..) => Next::Ended,
         }
     }
@@ -524,7 +483,7 @@ impl Rotation {
             self.enter(Phase::Requested);
             self.told = true;
             self.deadline = now.plus_millis(self.windows.request_millis);
-        } else {
+        } else if !self.by_hand_out() {
             self.end(Phase::RolledBack, now);
         }
         self

@@ -274,6 +274,7 @@ mod tests {
             public_key: Csr::parse(CSR).unwrap().public_key().clone(),
             custody: Custody::Vault,
             key_object: Some("keys/milan-0001/op.json".to_owned()),
+            key_purged_at: None,
             issuer: Issuer::AwsIot,
             issued_at: Moment(1),
             not_after: Moment(2),

@@ -9,28 +9,57 @@ use crate::inventory::{describe, principals};
 
 use super::{Event, Light, delivered, invoke};
 
-/// The events of a rotation, each with the moment that is reached before it.
+/// The events of a rotation, each with what happens before it.
 #[derive(Debug)]
 pub struct Course {
     /// What it is called.
     pub name: &'static str,
+    /// Whether the device's first key is in custody.
+    in_custody: bool,
     /// The first event that is struck; those before are another course's too.
     from: usize,
-    events: &'static [(Event, Option<&'static str>)],
+    events: &'static [(Event, Before)],
     phase: &'static str,
+}
+
+/// What happens before an event.
+#[derive(Clone, Copy, Debug)]
+enum Before {
+    Nothing,
+    /// A moment of the rotation's row is reached.
+    Reached(&'static str),
+    /// An operator would have it go by a hand-out.
+    ByHandOut,
+    /// The same, and it is too late.
+    ByHandOutTooLate,
+}
+
+impl Before {
+    async fn happen(self, cloud: &Cloud, light: &Light) {
+        match self {
+            Self::Nothing => {}
+            Self::Reached(moment) => light.pass(cloud, Some(moment)).await,
+            Self::ByHandOut => light.by_hand_out(cloud).await,
+            Self::ByHandOutTooLate => {
+                light.by_hand_out(cloud).await;
+                light.pass(cloud, Some("deadline")).await;
+            }
+        }
+    }
 }
 
 /// The device proves its new certificate.
 pub const RENEWED: Course = Course {
     name: "renewed",
+    in_custody: false,
     from: 0,
     events: &[
-        (Event::Step, None),
-        (Event::Request, None),
-        (Event::Step, None),
-        (Event::Proof, None),
-        (Event::Step, None),
-        (Event::Step, Some("removeAt")),
+        (Event::Step, Before::Nothing),
+        (Event::Request, Before::Nothing),
+        (Event::Step, Before::Nothing),
+        (Event::Proof, Before::Nothing),
+        (Event::Step, Before::Nothing),
+        (Event::Step, Before::Reached("removeAt")),
     ],
     phase: "DONE",
 };
@@ -38,12 +67,53 @@ pub const RENEWED: Course = Course {
 /// The device does not.
 pub const ROLLED_BACK: Course = Course {
     name: "rolled back",
+    in_custody: false,
     from: 3,
     events: &[
-        (Event::Step, None),
-        (Event::Request, None),
-        (Event::Step, None),
-        (Event::Step, Some("deadline")),
+        (Event::Step, Before::Nothing),
+        (Event::Request, Before::Nothing),
+        (Event::Step, Before::Nothing),
+        (Event::Step, Before::Reached("deadline")),
+    ],
+    phase: "ROLLED_BACK",
+};
+
+/// A key is made for the device, which proves it; its first one goes too.
+pub const HANDED_OUT: Course = Course {
+    name: "renewed by a hand-out",
+    in_custody: true,
+    from: 1,
+    events: &[
+        (Event::Step, Before::Nothing),
+        (Event::Step, Before::ByHandOut),
+        (Event::Proof, Before::Nothing),
+        (Event::Step, Before::Nothing),
+        (Event::Step, Before::Reached("removeAt")),
+    ],
+    phase: "DONE",
+};
+
+/// Nobody brings it to the device.
+pub const HANDED_OUT_IN_VAIN: Course = Course {
+    name: "a hand-out rolled back",
+    in_custody: true,
+    from: 2,
+    events: &[
+        (Event::Step, Before::Nothing),
+        (Event::Step, Before::ByHandOut),
+        (Event::Step, Before::Reached("deadline")),
+    ],
+    phase: "ROLLED_BACK",
+};
+
+/// It is over before the key is made.
+pub const HANDED_OUT_TOO_LATE: Course = Course {
+    name: "a hand-out too late",
+    in_custody: true,
+    from: 1,
+    events: &[
+        (Event::Step, Before::Nothing),
+        (Event::Step, Before::ByHandOutTooLate),
     ],
     phase: "ROLLED_BACK",
 };
@@ -73,14 +143,23 @@ pub struct Recorded {
 }
 
 impl Course {
+    /// A device that can go through it.
+    pub async fn light(&self, cloud: &Cloud) -> Light {
+        if self.in_custody {
+            Light::in_custody(cloud).await
+        } else {
+            Light::new(cloud).await
+        }
+    }
+
     /// An undisturbed run, and the rounds in which every call of it is struck
     /// once. An event is over before the next one comes, so that one run serves
     /// for a call of each.
     pub async fn record(&self, cloud: &Cloud) -> Recorded {
-        let light = Light::new(cloud).await;
+        let light = self.light(cloud).await;
         let (mut calls, mut struck) = (0, Vec::new());
-        for (index, (event, moment)) in self.events.iter().enumerate() {
-            light.pass(cloud, *moment).await;
+        for (index, (event, before)) in self.events.iter().enumerate() {
+            before.happen(cloud, &light).await;
             let trace = trace();
             let payload = light.event(cloud, *event).await;
             let reply = invoke(cloud, &payload, Some(&trace)).await;
@@ -117,8 +196,8 @@ impl Course {
         mode: Mode,
     ) -> Result<usize, String> {
         let mut calls = 0;
-        for ((event, moment), point) in self.events.iter().zip(&round.0) {
-            light.pass(cloud, *moment).await;
+        for ((event, before), point) in self.events.iter().zip(&round.0) {
+            before.happen(cloud, light).await;
             // All invocations are over, whether or not each could say so.
             light.pass(cloud, Some("leaseUntil")).await;
             let payload = light.event(cloud, *event).await;

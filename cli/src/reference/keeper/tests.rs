@@ -266,3 +266,115 @@ fn a_certificate_for_another_key_is_not_taken() {
 fn pem_of(file: &str, pem: &str) -> bool {
     csr::certificate_id(pem).is_some_and(|id| file == format!("{id}.cert.pem"))
 }
+
+/// A pair that was made for the device, as `lamp device credentials` leaves it.
+fn bring(bench: &mut Bench) -> String {
+    let (key, request) = crate::keys::new_key(&bench.name).unwrap();
+    let pem = bench.cloud.issue(&request);
+    let renewed = crate::keys::Renewed {
+        rotation_id: bench.cloud.rotation.clone(),
+        certificate_pem: pem.clone(),
+        private_key_pem: key,
+    };
+    bench.keys.keep_renewed(&bench.name, &renewed).unwrap();
+    pem
+}
+
+fn is_there(bench: &Bench) -> bool {
+    bench.keys.renewed_path(&bench.name).exists()
+}
+
+/// Takes what was brought, tries it, and proves it.
+fn take(bench: &mut Bench, pem: &str) -> Result<(), Failure> {
+    let mut keeper = Keeper::open(&bench.keys, &bench.name)?;
+    if let Some(taken) = keeper.take_renewed(false)? {
+        assert_eq!(Some(taken.certificate_id), csr::certificate_id(pem));
+    }
+    let start = keeper.wallet().start();
+    assert!(bench.works(&keeper, start));
+    keeper.connected(start)?;
+    let proved = keeper.certificate_id(Tried::Current);
+    assert_eq!(Some(&proved), csr::certificate_id(pem).as_ref());
+    bench.cloud.retire_all_but(&proved);
+    keeper.retired(&proved).map(drop)
+}
+
+#[test]
+fn the_power_may_go_at_every_step_of_a_hand_out() {
+    for steps in 0.. {
+        let mut bench = Bench::new();
+        let pem = bring(&mut bench);
+        power::lasts(steps);
+        let done = take(&mut bench, &pem).is_ok();
+        power::back();
+        let keeper = bench.open();
+        let start = keeper.wallet().start();
+        assert!(bench.works(&keeper, start), "after {steps} steps");
+        drop(keeper);
+        take(&mut bench, &pem).unwrap();
+        assert!(!is_there(&bench), "after {steps} steps");
+        assert_eq!(bench.files().len(), 4, "{:?}", bench.files());
+        if done {
+            assert!(steps > 25, "{steps} steps are no whole hand-out");
+            break;
+        }
+    }
+}
+
+#[test]
+fn what_is_brought_waits_while_a_proof_is_outstanding() {
+    let mut bench = Bench::new();
+    let first = bring(&mut bench);
+    let mut keeper = bench.open();
+    assert!(keeper.take_renewed(true).unwrap().is_some());
+    keeper.connected(Tried::Staged).unwrap();
+    bench.cloud.rotation = OperationId::from_random([8; 16]);
+    let second = bring(&mut bench);
+    assert!(keeper.take_renewed(true).unwrap().is_none());
+    assert!(is_there(&bench));
+    keeper
+        .retired(&csr::certificate_id(&first).unwrap())
+        .unwrap();
+    let taken = keeper.take_renewed(true).unwrap().unwrap();
+    assert_eq!(Some(taken.certificate_id), csr::certificate_id(&second));
+    // Refused at first, it is asked for by a request for the same key.
+    keeper.refused(Tried::Staged).unwrap();
+    let request = keeper.signing_request().unwrap().unwrap();
+    let key = csr::Csr::parse(&request).unwrap();
+    assert_eq!(*key.public_key(), pair(&second).public_key);
+}
+
+#[test]
+fn a_device_without_a_pair_starts_with_what_is_brought_and_a_foreign_key_is_refused() {
+    let mut bench = Bench::new();
+    let pem = bring(&mut bench);
+    fs::remove_file(bench.keys.key_path(&bench.name)).unwrap();
+    let keeper = bench.open();
+    assert_eq!(
+        Some(keeper.certificate_id(Tried::Current)),
+        csr::certificate_id(&pem)
+    );
+    assert_eq!(
+        keeper.wallet().owes(),
+        Act::Prove(bench.cloud.rotation.clone())
+    );
+    drop(keeper);
+
+    let mut bench = Bench::new();
+    let pem = bring(&mut bench);
+    let mut renewed = bench.keys.renewed(&bench.name).unwrap().unwrap();
+    renewed.private_key_pem = crate::keys::new_key(&bench.name).unwrap().0;
+    bench.keys.keep_renewed(&bench.name, &renewed).unwrap();
+    let mut keeper = bench.open();
+    let refusal = keeper.take_renewed(true).unwrap_err();
+    assert!(
+        refusal.reason.contains("not a key and its certificate"),
+        "{refusal:?}"
+    );
+    assert!(!bench.files().iter().any(|name| pem_of(name, &pem)));
+    let path = bench.keys.renewed_path(&bench.name);
+    assert_eq!(
+        fs::metadata(path).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+}

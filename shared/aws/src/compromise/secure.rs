@@ -6,7 +6,8 @@ use std::time::Duration;
 use aws_sdk_iot::types::CertificateStatus;
 use lamplighter_domain::Failure;
 use lamplighter_domain::compromise::{self as domain, Case, DenySeen, Effect, Seen};
-use lamplighter_domain::delete::{certificate_of, key_prefix};
+use lamplighter_domain::custody;
+use lamplighter_domain::delete::certificate_of;
 use lamplighter_domain::names::{CertificateId, ThingName};
 use lamplighter_domain::rotation::Phase;
 use serde_json::json;
@@ -76,7 +77,7 @@ impl Cases {
         {
             return self.look_at_what_remains(case).await;
         }
-        let prefix = key_prefix(name);
+        let prefix = custody::prefix(name);
         let (principals, executions, tunnels, connected, versions, replica, made) = try_join!(
             self.links.principals(name),
             self.links.executions(name),

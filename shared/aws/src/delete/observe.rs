@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lamplighter_domain::Failure;
 use lamplighter_domain::claim::Profile;
-use lamplighter_domain::delete::{
-    DeleteProgress, Observation, ThingSeen, key_prefix, retained_topics,
-};
+use lamplighter_domain::custody;
+use lamplighter_domain::delete::{DeleteProgress, Observation, ThingSeen, retained_topics};
 use lamplighter_domain::names::ThingName;
 use serde::Deserialize;
 use tokio::try_join;
@@ -37,7 +36,7 @@ impl Deletion {
         name: &ThingName,
         progress: &DeleteProgress,
     ) -> Result<Look, Failure> {
-        let prefix = key_prefix(name);
+        let prefix = custody::prefix(name);
         let (
             rows,
             thing,

@@ -1,9 +1,6 @@
 //! Carries decided effects out, a stage at a time, and cuts what both
 //! deletions and cases cut.
 
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_runtime_api::client::result::SdkError;
-use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use lamplighter_domain::Failure;
 use lamplighter_domain::delete::{ObjectVersion, Store};
 use lamplighter_domain::names::ThingName;
@@ -11,21 +8,7 @@ use lamplighter_domain::time::Moment;
 
 use super::{Links, at_once};
 use crate::clock;
-use crate::failure::{self, Cause};
-
-/// What came of one effect.
-#[derive(Debug)]
-pub(crate) enum Outcome {
-    /// Done, or there was nothing to do.
-    Done,
-    /// Refused, for something it depends on is still there. That passes when
-    /// AWS has settled; if it never does, the proof says what is left.
-    Settling(Failure),
-    /// Throttled, or the answer was lost.
-    Later(Failure),
-    /// It was too late to start it.
-    NotStarted,
-}
+use crate::outcome::{Outcome, outcome};
 
 /// How far the stages have come.
 #[derive(Debug, Default)]
@@ -128,25 +111,5 @@ impl Links {
                 Err(Failure::bug("a replica was seen where none is configured"))
             }
         }
-    }
-}
-
-/// What came of a call that removes something. What is gone already is done.
-pub(crate) fn outcome<T, E>(
-    api: &str,
-    answer: Result<T, SdkError<E, HttpResponse>>,
-) -> Result<Outcome, Failure>
-where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-{
-    let Err(error) = answer else {
-        return Ok(Outcome::Done);
-    };
-    let failure = failure::of(api, &error);
-    match failure::cause(&error) {
-        Cause::NotFound => Ok(Outcome::Done),
-        Cause::Conflict | Cause::Refused | Cause::Condition => Ok(Outcome::Settling(failure)),
-        Cause::Throttled | Cause::Lost => Ok(Outcome::Later(failure)),
-        Cause::Denied => Err(failure),
     }
 }

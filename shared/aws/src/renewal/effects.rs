@@ -2,10 +2,10 @@
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use lamplighter_domain::Failure;
-use lamplighter_domain::csr::PublicKeyId;
+use lamplighter_domain::csr::{Csr, PublicKeyId};
 use lamplighter_domain::device::CertificateRecord;
 use lamplighter_domain::names::CertificateId;
-use lamplighter_domain::rotation::{Effect, New, OldState, Phase, Rotation, Work};
+use lamplighter_domain::rotation::{Effect, KeyMadeHere, New, OldState, Phase, Rotation, Work};
 
 use super::{Renewals, Step, journal};
 use crate::{certificates, clock, key_owners};
@@ -13,6 +13,7 @@ use crate::{certificates, clock, key_owners};
 /// What a work has brought forth.
 pub(super) enum Made {
     Nothing,
+    Key(Csr),
     Prepared(New),
     Certificate(Box<CertificateRecord>),
 }
@@ -52,6 +53,14 @@ impl Renewals {
         };
         match effect {
             Effect::Publish(told) => self.tell(rotation, told).await,
+            Effect::StoreKey => {
+                let object = rotation.new_key();
+                let object = object.ok_or_else(|| Failure::bug("a key that is not made here"))?;
+                *made = Made::Key(self.safe.make(name, &object).await?);
+                Ok(())
+            }
+            Effect::PurgeNew => self.purge(rotation.new_key()).await,
+            Effect::PurgeOld => self.purge(rotation.old_key.clone()).await,
             Effect::Prepare => {
                 let Work::Prepare(csr) = work else {
                     return Err(Failure::bug("preparing without a signing request"));
@@ -75,7 +84,9 @@ impl Renewals {
                     .issue(rotation.issuer, name, &new.csr, &new.mint, repeated)
                     .await?;
                 let key = new.csr.public_key();
-                let record = minted.record(rotation.issuer, name, key, self.renewal_age);
+                let mut record = minted.record(rotation.issuer, name, key, self.renewal_age);
+                record.custody = rotation.custody;
+                record.key_object = rotation.new_key();
                 *made = Made::Certificate(Box::new(record));
                 Ok(())
             }
@@ -102,6 +113,13 @@ impl Renewals {
         }
     }
 
+    async fn purge(&self, object: Option<String>) -> Result<(), Failure> {
+        match object {
+            Some(object) => self.safe.purge(&object).await,
+            None => Ok(()),
+        }
+    }
+
     /// Records that a work is done, and decides what follows.
     pub(super) async fn finish(
         &self,
@@ -112,23 +130,25 @@ impl Renewals {
         let now = clock::now();
         let name = &step.thing_name;
         let proved = match work {
-            Work::Retire => self.proved(step).await?,
+            Work::Retire(_) => self.proved(step).await?,
             _ => None,
         };
         let freed = match work {
-            Work::Remove => self.key_that_goes(step).await?,
+            Work::Remove(_) => self.key_that_goes(step).await?,
             _ => None,
         };
         let to = |row: Rotation| {
             Ok(match (work, &made) {
                 (Work::Tell(_), _) => row.told(),
+                (Work::MakeKey, Made::Key(csr)) => row.key_made(csr.clone()),
                 (Work::Prepare(_), Made::Prepared(new)) => row.prepared(new.clone()),
                 (Work::Issue(_), Made::Certificate(certificate)) => {
                     row.issued(certificate.certificate_id.clone(), now)
                 }
                 (Work::Withdraw(_), _) => row.withdrawn(now),
-                (Work::Retire, _) => row.retired(now),
-                (Work::Remove, _) => row.removed(now),
+                (Work::Discard, _) => row.discarded(now),
+                (Work::Retire(_), _) => row.retired(now),
+                (Work::Remove(_), _) => row.removed(now),
                 _ => return Err(Failure::bug(format!("{work:?} brought nothing forth"))),
             }
             .settle(now))
@@ -142,17 +162,21 @@ impl Renewals {
                     Some(id) => vec![self.delete_certificate_row(name, id)?],
                     None => Vec::new(),
                 },
-                (Work::Retire, _) => {
+                (Work::Retire(key), _) => {
                     let new = proved
                         .as_ref()
                         .ok_or_else(|| Failure::bug("a proved certificate without a record"))?;
-                    vec![
+                    let mut changes = vec![
                         self.switch(name, &row.old, new)?,
                         self.no_longer_due(name, &row.old)?,
-                    ]
+                    ];
+                    if *key == KeyMadeHere::Purged {
+                        changes.push(self.key_purged(name, &new.certificate_id)?);
+                    }
+                    changes
                 }
-                (Work::Remove, _) if row.old_state == OldState::Revoked => Vec::new(),
-                (Work::Remove, _) => {
+                (Work::Remove(_), _) if row.old_state == OldState::Revoked => Vec::new(),
+                (Work::Remove(_), _) => {
                     let mut gone = vec![self.delete_certificate_row(name, &row.old)?];
                     if let Some(key) = &freed {
                         gone.push(key_owners::free(&self.table, key)?);

@@ -3,7 +3,9 @@
 use aws_sdk_dynamodb::types::{ConditionCheck, Delete, Put, TransactWriteItem, Update};
 use lamplighter_domain::Failure;
 use lamplighter_domain::compromise;
-use lamplighter_domain::device::{CertificateRecord, DeviceRecord, DeviceStatus, KeyOwner};
+use lamplighter_domain::device::{
+    CertificateRecord, Custody, DeviceRecord, DeviceStatus, KeyOwner,
+};
 use lamplighter_domain::names::{CertificateId, OperationId, SweepId, ThingName};
 use lamplighter_domain::rotation::{Reason, Rotation};
 
@@ -13,6 +15,17 @@ use crate::{clock, rotations};
 
 /// How often a change is tried while others change the same row.
 const ATTEMPTS: u32 = 12;
+
+/// What a rotation is begun with.
+#[derive(Default)]
+pub(super) struct Beginning<'a> {
+    /// The sweep that starts it.
+    pub(super) sweep: Option<&'a SweepId>,
+    /// Why.
+    pub(super) reason: Reason,
+    /// Who makes the new key.
+    pub(super) custody: Custody,
+}
 
 impl Renewals {
     pub(super) async fn rotation(&self, name: &ThingName) -> Result<Option<Rotation>, Failure> {
@@ -40,8 +53,7 @@ impl Renewals {
         &self,
         name: &ThingName,
         id: &OperationId,
-        sweep: Option<&SweepId>,
-        reason: Reason,
+        beginning: &Beginning<'_>,
     ) -> Result<Rotation, Failure> {
         let (earlier, device) = tokio::try_join!(self.rotation(name), self.device(name))?;
         if let Some(rotation) = earlier.as_ref().filter(|row| row.rotation_id == *id) {
@@ -64,8 +76,11 @@ impl Renewals {
             earlier.as_ref(),
             now,
         )?;
-        rotation.sweep_id = sweep.cloned();
-        rotation.reason = reason;
+        rotation.sweep_id = beginning.sweep.cloned();
+        rotation.reason = beginning.reason;
+        rotation.custody = beginning.custody;
+        rotation.proved_key = self.proved_keys;
+        rotation.old_key = certificate.key_object;
         let still = ConditionCheck::builder()
             .table_name(&self.table.name)
             .set_key(Some(Key::device(name).item()))
@@ -194,6 +209,23 @@ impl Renewals {
             .set_key(Some(Key::certificate(name, id).item()))
             .update_expression("REMOVE dueAt, dueShard")
             .condition_expression("attribute_exists(PK)");
+        Ok(TransactWriteItem::builder()
+            .update(update.build().map_err(table::incomplete)?)
+            .build())
+    }
+
+    /// A certificate's key is in custody no more.
+    pub(super) fn key_purged(
+        &self,
+        name: &ThingName,
+        id: &CertificateId,
+    ) -> Result<TransactWriteItem, Failure> {
+        let update = Update::builder()
+            .table_name(&self.table.name)
+            .set_key(Some(Key::certificate(name, id).item()))
+            .update_expression("REMOVE keyObject SET keyPurgedAt = :now")
+            .condition_expression("attribute_exists(PK)")
+            .expression_attribute_values(":now", table::attribute(&clock::now())?);
         Ok(TransactWriteItem::builder()
             .update(update.build().map_err(table::incomplete)?)
             .build())

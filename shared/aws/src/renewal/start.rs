@@ -1,13 +1,15 @@
 //! What starts a rotation: a caller, a sweep, or a device that comes while
 //! its certificate is due.
 
+use lamplighter_domain::device::Custody;
 use lamplighter_domain::names::{OperationId, ThingName};
 use lamplighter_domain::rotation::{Reason, Rotation};
 use lamplighter_domain::{Failure, Kind};
 use serde::Serialize;
 use serde_json::json;
 
-use super::Renewals;
+use super::rows::Beginning;
+use super::{Renewals, Step};
 use crate::{clock, workflows};
 
 /// What a caller is told.
@@ -30,12 +32,44 @@ impl Renewals {
         idempotency_key: Option<&str>,
         reason: Reason,
     ) -> Result<Started, Failure> {
+        self.ask(name, idempotency_key, reason, Custody::Device)
+            .await
+    }
+
+    /// Starts a rotation whose key is made here, to be handed out. One that is
+    /// under way, and has no signing request yet, goes that way from now on.
+    ///
+    /// # Errors
+    /// `Conflict` when the device has sent a request of its own.
+    pub async fn request_hand_out(
+        &self,
+        name: &ThingName,
+        idempotency_key: Option<&str>,
+    ) -> Result<Started, Failure> {
+        self.ask(name, idempotency_key, Reason::Due, Custody::Vault)
+            .await
+    }
+
+    async fn ask(
+        &self,
+        name: &ThingName,
+        idempotency_key: Option<&str>,
+        reason: Reason,
+        custody: Custody,
+    ) -> Result<Started, Failure> {
         let open = self.rotation(name).await?.filter(|row| !row.phase.ended());
-        let rotation = if let Some(rotation) = open {
-            rotation
-        } else {
-            let id = idempotency_key.map_or_else(clock::operation_id, OperationId::from_key);
-            self.begin(name, &id, None, reason).await?
+        let rotation = match open {
+            Some(rotation) if custody == Custody::Vault => self.turn_to_hand_out(rotation).await?,
+            Some(rotation) => rotation,
+            None => {
+                let id = idempotency_key.map_or_else(clock::operation_id, OperationId::from_key);
+                let beginning = Beginning {
+                    reason,
+                    custody,
+                    ..Beginning::default()
+                };
+                self.begin(name, &id, &beginning).await?
+            }
         };
         self.start(&rotation).await?;
         Ok(Started {
@@ -43,6 +77,22 @@ impl Renewals {
             thing_name: name.clone(),
             status: "RUNNING",
         })
+    }
+
+    /// The workflow may be waiting for the device, which has nothing to say any
+    /// more.
+    async fn turn_to_hand_out(&self, open: Rotation) -> Result<Rotation, Failure> {
+        let step = Step {
+            rotation_id: open.rotation_id,
+            thing_name: open.thing_name,
+            sweep_id: None,
+            task_token: None,
+        };
+        let turned = self.change(&step, |row| row.hand_out(clock::now())).await?;
+        if let Some(token) = &turned.task_token {
+            self.wake(token).await?;
+        }
+        Ok(turned)
     }
 
     /// Starts a rotation if the device's certificate is due.
@@ -59,7 +109,7 @@ impl Renewals {
         let Some(rotation) = Rotation::due_id(name, &id, earlier.as_ref(), now) else {
             return Ok(());
         };
-        match self.begin(name, &rotation, None, Reason::Due).await {
+        match self.begin(name, &rotation, &Beginning::default()).await {
             Ok(row) if !row.phase.ended() => self.start(&row).await,
             Ok(_) => Ok(()),
             // It has been asked today, or the device is going.

@@ -3,12 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use aws_config::SdkConfig;
 use aws_smithy_http_client::test_util::infallible_client_fn;
 use aws_smithy_types::body::SdkBody;
 use http::{Request, Response};
 use lamplighter_aws::delete::Deletion;
 use lamplighter_aws::links::{Bucket, Links};
+#[cfg(feature = "kms")]
+use lamplighter_aws::renewal::Safe;
 use lamplighter_aws::table::Table;
+#[cfg(feature = "kms")]
+use lamplighter_aws::vault::Vault;
 use lamplighter_domain::csr::PublicKeyId;
 use lamplighter_domain::names::OperationId;
 use serde_json::{Value, json};
@@ -347,21 +352,7 @@ impl Cloud {
 
     /// The deletion over real clients, without retries: each call is one.
     pub(crate) fn deletion(&self) -> Deletion {
-        let cloud = self.clone();
-        let client = infallible_client_fn(move |request| cloud.answer(&request));
-        let sdk = aws_config::SdkConfig::builder()
-            .behavior_version(aws_config::BehaviorVersion::latest())
-            .region(aws_config::Region::from_static(REGION))
-            .credentials_provider(aws_sdk_iot::config::SharedCredentialsProvider::new(
-                aws_sdk_iot::config::Credentials::for_tests(),
-            ))
-            .retry_config(aws_config::retry::RetryConfig::disabled())
-            .http_client(client)
-            .build();
-        let s3 = aws_sdk_s3::config::Builder::from(&sdk)
-            .force_path_style(true)
-            .build();
-        let s3 = aws_sdk_s3::Client::from_conf(s3);
+        let (sdk, s3) = self.clients();
         Deletion {
             table: Table {
                 client: aws_sdk_dynamodb::Client::new(&sdk),
@@ -379,6 +370,37 @@ impl Cloud {
                 "arn:aws:states:{REGION}:123456789012:stateMachine:delete-device"
             ),
         }
+    }
+
+    /// Custody as a renewal uses it, with or without a replica.
+    #[cfg(feature = "kms")]
+    pub(crate) fn safe(&self, replicated: bool) -> Safe {
+        let (sdk, s3) = self.clients();
+        let vault = Vault {
+            s3,
+            kms: aws_sdk_kms::Client::new(&sdk),
+            bucket: "custody".to_owned(),
+            key_arn: "key".to_owned(),
+        };
+        Safe::new(vault, replicated.then(|| "replica".to_owned()))
+    }
+
+    fn clients(&self) -> (SdkConfig, aws_sdk_s3::Client) {
+        let cloud = self.clone();
+        let client = infallible_client_fn(move |request| cloud.answer(&request));
+        let sdk = SdkConfig::builder()
+            .behavior_version(aws_config::BehaviorVersion::latest())
+            .region(aws_config::Region::from_static(REGION))
+            .credentials_provider(aws_sdk_iot::config::SharedCredentialsProvider::new(
+                aws_sdk_iot::config::Credentials::for_tests(),
+            ))
+            .retry_config(aws_config::retry::RetryConfig::disabled())
+            .http_client(client)
+            .build();
+        let s3 = aws_sdk_s3::config::Builder::from(&sdk)
+            .force_path_style(true)
+            .build();
+        (sdk, aws_sdk_s3::Client::from_conf(s3))
     }
 
     fn answer(&self, request: &Request<SdkBody>) -> Response<SdkBody> {

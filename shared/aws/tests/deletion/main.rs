@@ -16,6 +16,8 @@ mod call;
 mod cloud;
 mod iot;
 mod others;
+#[cfg(feature = "kms")]
+mod purge;
 mod table;
 
 use cloud::{Cloud, Fate, THING, World, operation_id};

@@ -4,6 +4,7 @@ use lamplighter_aws::clock;
 use lamplighter_aws::handout::{Asked, Keys};
 use lamplighter_aws::vault::{Vault, make_key};
 use lamplighter_domain::csr::sha256_hex;
+use lamplighter_domain::handout::Request;
 use lamplighter_domain::names::{OperationId, ThingName};
 use serde_json::{Value, json};
 
@@ -69,7 +70,10 @@ async fn ask(cloud: &Cloud, (caller, idempotency_key): Ask) -> u16 {
     let asked = Asked {
         thing_name: &name(),
         caller,
-        idempotency_key,
+        request: &Request {
+            idempotency_key: idempotency_key.map(str::to_owned),
+            renewal: false,
+        },
     };
     match keys(cloud).hand_out(&asked).await {
         Ok(credentials) => {
@@ -179,6 +183,6 @@ async fn a_key_that_does_not_open_is_not_spent() {
 async fn a_device_deleted_meanwhile_does_not_come_back() {
     let cloud = cloud(|_| {}).await;
     cloud.world().table.retain(|(_, sk), _| sk == "RECORD");
-    assert_eq!(ask(&cloud, ("alice", None)).await, 404);
+    assert_eq!(ask(&cloud, ("alice", None)).await, 503);
     assert_eq!(cloud.world().table.len(), 1);
 }

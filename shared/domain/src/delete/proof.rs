@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CertificateSeen, CertificateState, DeleteProgress, Observation, key_prefix};
+use super::{CertificateSeen, CertificateState, DeleteProgress, Observation};
+use crate::custody;
 use crate::names::CertificateId;
 
 /// One line of the proof.
@@ -195,7 +196,7 @@ fn versions<'a>(
         subject,
         format!(
             "s3:ListObjectVersions in the {bucket} under {}, all pages, delete markers too",
-            key_prefix(&seen.thing_name)
+            custody::prefix(&seen.thing_name)
         ),
         found
             .into_iter()

@@ -11,8 +11,9 @@ use crate::time::Moment;
 pub enum Entry {
     /// The rotation goes on, with the enrolment's key.
     Through(Box<Rotation>),
-    /// It takes no more keys and ends first; so that this takes no week, the
-    /// certificate that is out of force is kept no longer.
+    /// It takes no more keys and ends first, and soon: the certificate that is
+    /// out of force is kept no longer, and a key that was made to be handed out
+    /// is not waited for.
     After(Box<Rotation>),
 }
 
@@ -55,6 +56,10 @@ impl Rotation {
     /// which is the proved one, is not touched.
     pub fn enrol(&self, csr: &Csr, now: Moment) -> Entry {
         let mut next = self.clone();
+        if self.by_hand_out() && self.proven_at.is_none() {
+            (next.aborted, next.in_use) = (true, false);
+            return Entry::After(Box::new(next));
+        }
         let takes_keys = matches!(
             self.phase,
             Phase::Requested | Phase::Issuing | Phase::Issued | Phase::Superseding

@@ -207,8 +207,16 @@ impl Rotation {
             ));
         }
         let mut next = self.clone();
+        let same = |wish: &Csr| wish.public_key() == csr.public_key();
+        if self.by_hand_out() && !self.wish.as_ref().is_some_and(same) {
+            return Err(denied(
+                "rotationId",
+                "the rotation goes by a key that is handed out to the device's operator",
+                "Use the key and the certificate that the operator brings.",
+            ));
+        }
         if let Some(wish) = &self.wish {
-            if wish.public_key() == csr.public_key() {
+            if same(wish) {
                 return Ok(self.unchanged(self.acceptance()));
             }
             // What a token has vouched for, no old certificate takes back.
@@ -287,7 +295,7 @@ impl Rotation {
     /// What a device that connects is told again, should it have been missed.
     fn greeting(&self, with_new: bool) -> Option<Reply> {
         match self.phase {
-            Phase::Requested => Some(self.invitation()),
+            Phase::Requested if !self.by_hand_out() => Some(self.invitation()),
             Phase::Issued if !with_new => self.acceptance(),
             Phase::Retired if with_new => self.retirement(),
             _ => None,

@@ -3,16 +3,19 @@
 //! The row's transitions, the works' effects and the device's wallet are the
 //! code that the function and the device run; what stands here is the world
 //! around them: AWS, a network that loses, repeats and reorders, a worker that
-//! dies between any two calls, a device that loses power, and a clock.
+//! dies between any two calls, a device that loses power, an operator who
+//! brings it a key that was made here, and a clock.
+
+mod explore;
 
 use std::collections::BTreeSet;
-use std::hash::BuildHasher;
 
 use super::wallet::{Act, Pair, Tried, Wallet};
 use super::{Effect, Message, New, Next, Phase, Reply, Rotation, Windows, Work};
 use crate::create::Mint;
 use crate::csr::Csr;
-use crate::device::Issuer;
+use crate::custody;
+use crate::device::{Custody, Issuer};
 use crate::names::{CertificateId, OperationId, ThingName};
 use crate::time::Moment;
 
@@ -28,6 +31,11 @@ const WINDOWS: Windows = Windows {
 /// Invariant 2, as the service keeps it and as the device feels it.
 const NOT_IN_FORCE: &str = "2: the certificate last proved is not in force";
 const LOCKED_OUT: &str = "2: the device is locked out";
+/// A rotation by hand-out that waits for its proof has the key to hand out, and
+/// the old certificate's key stays as long as that is the one proved.
+const KEY_GONE: &str = "2: a key is purged before another one is proved";
+/// Invariant 3, for key objects.
+const KEY_LEFT: &str = "3: a key object is left over";
 
 /// What is written into the code to see that the checker finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +49,14 @@ enum Flaw {
     ForgetFallback,
     /// The old certificate goes before the new one is attached.
     RetireFirst,
+    /// A key is purged as soon as its certificate is there to be handed out.
+    PurgeUnproved,
+    /// The old key goes when the new certificate comes.
+    PurgeOldFirst,
+    /// A rotation that ends before its key is on record leaves the key alone.
+    LeaveKey,
+    /// The device takes what is handed out though a proof is outstanding.
+    TakeAnyHandOut,
 }
 
 /// Names for keys, certificates and rotations, so that states stay small.
@@ -48,6 +64,8 @@ struct Names {
     csrs: Vec<Csr>,
     ids: Vec<CertificateId>,
     rotations: Vec<OperationId>,
+    /// Key objects: the creation's, and one of each rotation.
+    objects: Vec<String>,
 }
 
 impl Names {
@@ -57,13 +75,17 @@ impl Names {
             let params = rcgen::CertificateParams::new(vec!["l".to_owned()]).unwrap();
             Csr::parse(&params.serialize_request(&key).unwrap().pem().unwrap()).unwrap()
         };
+        let operation = |n| OperationId::from_random([n; 16]);
+        let creation = std::iter::once(operation(u8::MAX));
         Self {
             csrs: (0..KEYS).map(csr).collect(),
             ids: (0..KEYS)
                 .map(|n| CertificateId::of_der(&[u8::try_from(n).unwrap()]))
                 .collect(),
-            rotations: (0..ROTATIONS)
-                .map(|n| OperationId::from_random([n; 16]))
+            rotations: (0..ROTATIONS).map(operation).collect(),
+            objects: creation
+                .chain((0..ROTATIONS).map(operation))
+                .map(|made_by| custody::object(&thing(), &made_by))
                 .collect(),
         }
     }
@@ -86,6 +108,10 @@ impl Names {
     fn rotation(&self, id: &OperationId) -> u8 {
         let at = self.rotations.iter().position(|known| known == id);
         u8::try_from(at.unwrap()).unwrap()
+    }
+
+    fn object(&self, name: &str) -> usize {
+        self.objects.iter().position(|known| known == name).unwrap()
     }
 
     /// The key of a staged or current pair, by its public key.
@@ -119,9 +145,11 @@ enum Up {
     Disconnected(usize),
 }
 
-/// To the device.
+/// To the device. What the operator was handed out comes by hand: at any time,
+/// connected or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Down {
+    HandedOut(u8, usize),
     Renew(u8),
     Accepted(u8, usize),
     Rejected(u8),
@@ -138,6 +166,8 @@ struct Worker {
 struct World {
     now: Moment,
     certificates: [Certificate; KEYS],
+    /// Which key lies in each key object.
+    objects: [Option<usize>; 1 + ROTATIONS as usize],
     row: Option<Rotation>,
     worker: Option<Worker>,
     wallet: Wallet,
@@ -153,7 +183,11 @@ struct World {
 
 #[derive(Clone, Copy, Debug)]
 enum Action {
-    Start,
+    Start(Custody),
+    /// An operator would have the open rotation go by a hand-out.
+    ByHandOut,
+    /// An operator is handed the new pair out.
+    HandOut,
     Take,
     Work,
     Crash,
@@ -167,9 +201,23 @@ enum Action {
     PowerLoss,
 }
 
+/// How rotations are begun, and go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ways {
+    /// By the device's own signing request.
+    Request,
+    /// By a key that is made here and handed out.
+    HandOut,
+    /// As the first, and an operator may turn each into the second.
+    Turned,
+    /// Any.
+    All,
+}
+
 struct Model {
     names: Names,
     flaw: Flaw,
+    ways: Ways,
 }
 
 impl Model {
@@ -177,7 +225,13 @@ impl Model {
         Self {
             names: Names::new(),
             flaw,
+            ways: Ways::All,
         }
+    }
+
+    fn going(mut self, ways: Ways) -> Self {
+        self.ways = ways;
+        self
     }
 
     fn initial(&self) -> World {
@@ -187,9 +241,12 @@ impl Model {
             active: true,
             attached: true,
         };
+        let mut objects = [None; 1 + ROTATIONS as usize];
+        objects[0] = Some(0);
         World {
             now: Moment(0),
             certificates,
+            objects,
             row: None,
             worker: None,
             wallet: Wallet::new(self.names.pair(0)),
@@ -202,15 +259,26 @@ impl Model {
         }
     }
 
-    fn actions(world: &World) -> Vec<Action> {
+    fn actions(&self, world: &World) -> Vec<Action> {
         use Action::{
-            Connect, Crash, GiveUp, Hear, Kick, PowerLoss, Promote, Receive, Start, Take, Tick,
-            Work,
+            ByHandOut, Connect, Crash, GiveUp, HandOut, Hear, Kick, PowerLoss, Promote, Receive,
+            Start, Take, Tick, Work,
         };
         let open = world.row.as_ref().is_some_and(|row| !row.phase.ended());
         let mut actions = Vec::new();
         if !open && world.worker.is_none() && world.started < ROTATIONS {
-            actions.push(Start);
+            if self.ways != Ways::HandOut {
+                actions.push(Start(Custody::Device));
+            }
+            if matches!(self.ways, Ways::HandOut | Ways::All) {
+                actions.push(Start(Custody::Vault));
+            }
+        }
+        if open && self.ways != Ways::Request {
+            actions.push(HandOut);
+        }
+        if open && matches!(self.ways, Ways::Turned | Ways::All) {
+            actions.push(ByHandOut);
         }
         match (&world.worker, open) {
             (Some(_), _) => actions.extend([Work, Crash]),
@@ -229,7 +297,12 @@ impl Model {
                 actions.extend(world.down.iter().copied().map(Hear));
                 actions.push(PowerLoss);
             }
-            None => actions.push(Connect),
+            None => {
+                let by_hand = |down: &&Down| matches!(down, Down::HandedOut(..));
+                let brought = world.down.iter().filter(by_hand);
+                actions.push(Connect);
+                actions.extend(brought.copied().map(Hear));
+            }
         }
         if world
             .connection
@@ -244,8 +317,13 @@ impl Model {
     fn step(&self, before: &World, action: Action) -> Option<World> {
         let mut world = before.clone();
         match action {
-            Action::Start => self.start(&mut world),
-            Action::Take => Self::take(&mut world)?,
+            Action::Start(custody) => self.start(&mut world, custody),
+            Action::ByHandOut => {
+                let row = world.row.take()?.hand_out(world.now).ok()?;
+                world.row = Some(normal(row));
+            }
+            Action::HandOut => self.hand_out(&mut world)?,
+            Action::Take => self.take(&mut world)?,
             Action::Work => self.work(&mut world),
             Action::Crash => world.worker = None,
             Action::Tick => self.tick(&mut world)?,
@@ -263,7 +341,7 @@ impl Model {
         (world != *before).then_some(world)
     }
 
-    fn start(&self, world: &mut World) {
+    fn start(&self, world: &mut World, custody: Custody) {
         let old = world
             .row
             .as_ref()
@@ -272,20 +350,41 @@ impl Model {
         let id = self.names.rotations[usize::from(world.started)].clone();
         let row = Rotation::start(
             id,
-            ThingName::parse("l").unwrap(),
+            thing(),
             old,
             Issuer::AwsIot,
             WINDOWS,
             world.row.as_ref(),
             world.now,
         );
-        world.row = Some(normal(row.unwrap()));
+        let mut row = row.unwrap();
+        let old = Some(self.names.id(&row.old));
+        let held = world.objects.iter().position(|key| *key == old);
+        row.old_key = held.map(|object| self.names.objects[object].clone());
+        row.custody = custody;
+        world.row = Some(normal(row));
         world.started += 1;
     }
 
-    fn take(world: &mut World) -> Option<()> {
+    /// As often as is asked for: that a key is handed out once is another
+    /// matter, and what is brought twice is heard twice.
+    fn hand_out(&self, world: &mut World) -> Option<()> {
+        let row = world.row.as_ref()?;
+        let waits = row.phase == Phase::Issued && row.proven_at.is_none();
+        let object = self.names.object(&row.new_key()?);
+        let key = world.objects[object].filter(|_| waits)?;
+        let rotation = self.names.rotation(&row.rotation_id);
+        world.down.insert(Down::HandedOut(rotation, key));
+        Some(())
+    }
+
+    fn take(&self, world: &mut World) -> Option<()> {
         let row = world.row.clone()?;
-        let row = row.lease(world.now, world.now.plus_millis(LEASE)).ok()?;
+        let unknown = row.phase == Phase::Requested && row.wish.is_none();
+        let mut row = row.lease(world.now, world.now.plus_millis(LEASE)).ok()?;
+        if self.flaw == Flaw::LeaveKey && unknown && row.phase == Phase::Withdrawing {
+            row = row.discarded(world.now);
+        }
         match row.next() {
             Next::Do(work) => {
                 world.row = Some(normal(row));
@@ -301,6 +400,10 @@ impl Model {
         let Some(worker) = &mut world.worker else {
             return;
         };
+        let stored = |world: &World| {
+            let name = world.row.as_ref().and_then(Rotation::new_key);
+            name.and_then(|name| world.objects[self.names.object(&name)])
+        };
         if let Some(effect) = worker.work.effects().get(worker.done) {
             worker.done += 1;
             self.effect(world, *effect);
@@ -308,14 +411,21 @@ impl Model {
         }
         let work = worker.work.clone();
         world.worker = None;
+        let key = stored(world);
         let (row, now) = (world.row.take().unwrap(), world.now);
         let row = match work {
             Work::Tell(_) => row.told(),
+            // There are only so many keys in this world.
+            Work::MakeKey => match key {
+                Some(key) => row.key_made(self.names.csrs[key].clone()),
+                None => row,
+            },
             Work::Prepare(csr) => row.prepared(Self::new_of(&csr)),
             Work::Issue(new) => row.issued(self.names.ids[self.names.key(&new.csr)].clone(), now),
             Work::Withdraw(_) => row.withdrawn(now),
-            Work::Retire => row.retired(now),
-            Work::Remove => row.removed(now),
+            Work::Discard => row.discarded(now),
+            Work::Retire(_) => row.retired(now),
+            Work::Remove(_) => row.removed(now),
         };
         world.row = Some(normal(row.settle(now).release()));
     }
@@ -337,9 +447,25 @@ impl Model {
         let new = row.new.as_ref().map(|new| self.names.key(&new.csr));
         let old = self.names.id(&row.old);
         let at = |key: Option<usize>| key.unwrap_or(old);
+        let object = |name: Option<String>| name.map(|name| self.names.object(&name));
+        let (new_object, old_object) = (object(row.new_key()), object(row.old_key.clone()));
         let certificates = &mut world.certificates;
+        let purge = |objects: &mut [Option<usize>], object: Option<usize>| {
+            if let Some(object) = object {
+                objects[object] = None;
+            }
+        };
         match effect {
             Effect::Prepare => {}
+            Effect::StoreKey => {
+                let object = new_object.unwrap();
+                if world.objects[object].is_none() && world.keys_made < KEYS {
+                    world.objects[object] = Some(world.keys_made);
+                    world.keys_made += 1;
+                }
+            }
+            Effect::PurgeNew => purge(&mut world.objects, new_object),
+            Effect::PurgeOld => purge(&mut world.objects, old_object),
             Effect::Publish(told) => {
                 if let Some(reply) = row.saying(told) {
                     world.down.insert(self.down(&reply));
@@ -353,7 +479,14 @@ impl Model {
                     certificates[old].attached = false;
                 }
             }
-            Effect::AttachNew => certificates[at(new)].attached = true,
+            Effect::AttachNew => {
+                certificates[at(new)].attached = true;
+                match self.flaw {
+                    Flaw::PurgeUnproved => purge(&mut world.objects, new_object),
+                    Flaw::PurgeOldFirst => purge(&mut world.objects, old_object),
+                    _ => {}
+                }
+            }
             Effect::DetachNew => certificates[at(new)].attached = false,
             Effect::DeactivateNew => certificates[at(new)].active = false,
             Effect::DeleteNew => certificates[at(new)] = Certificate::default(),
@@ -423,8 +556,15 @@ impl Model {
 
     fn hear(&self, world: &mut World, down: Down) {
         let rotation = |n: u8| &self.names.rotations[usize::from(n)];
-        let wallet = world.wallet.clone();
+        let mut wallet = world.wallet.clone();
+        let mut connected = world.connection.is_some();
+        if self.flaw == Flaw::TakeAnyHandOut {
+            (wallet.proving, connected) = (None, true);
+        }
         let (wallet, act) = match down {
+            Down::HandedOut(n, key) => {
+                wallet.handed_out(rotation(n), self.names.pair(key), connected)
+            }
             Down::Renew(n) => {
                 let act = wallet.renew(rotation(n));
                 (wallet, act)
@@ -536,7 +676,28 @@ impl Model {
         if ended && world.worker.is_none() && existing != 1 {
             return Some("3: a certificate is left over");
         }
-        None
+        self.broken_custody(world)
+    }
+
+    /// The same of the keys in custody.
+    fn broken_custody(&self, world: &World) -> Option<&'static str> {
+        let row = world.row.as_ref()?;
+        let is_there = |name: &String| world.objects[self.names.object(name)].is_some();
+        let unproved = row.proven_at.is_none();
+        if unproved && !row.old_key.as_ref().is_none_or(is_there) {
+            return Some(KEY_GONE);
+        }
+        let offered = row.new_key().filter(|_| row.phase == Phase::Issued);
+        if unproved && !offered.as_ref().is_none_or(is_there) {
+            return Some(KEY_GONE);
+        }
+        let left = match row.phase {
+            Phase::Done => 0,
+            Phase::RolledBack => usize::from(row.old_key.is_some()),
+            _ => return None,
+        };
+        let objects = world.objects.iter().flatten().count();
+        (world.worker.is_none() && objects != left).then_some(KEY_LEFT)
     }
 
     /// Whether the device, left alone with AWS as it is, finds a way in.
@@ -553,6 +714,10 @@ impl Model {
     }
 }
 
+fn thing() -> ThingName {
+    ThingName::parse("l").unwrap()
+}
+
 /// Counters that only tell writes and attempts apart would make every state a
 /// new one.
 fn normal(mut row: Rotation) -> Rotation {
@@ -560,134 +725,4 @@ fn normal(mut row: Rotation) -> Rotation {
     row.attempt = 0;
     row.started_at = Moment(0);
     row
-}
-
-/// What an exploration has come to.
-#[derive(Default)]
-struct Explored {
-    states: usize,
-    done: usize,
-    rolled_back: usize,
-    superseded: usize,
-    violation: Option<(&'static str, Vec<Action>)>,
-    /// States in which a rotation has just ended.
-    ends: Vec<World>,
-}
-
-/// Breadth first, so that what it finds is a shortest way there.
-fn explore(model: &Model, from: Vec<World>, depth: usize) -> Explored {
-    let hasher = std::hash::RandomState::new();
-    let mut found = Explored::default();
-    // For each state how it was reached: from which, and by what.
-    let mut ways: Vec<(usize, Action)> = vec![(0, Action::Start)];
-    let mut seen: BTreeSet<u64> = BTreeSet::new();
-    let mut frontier: Vec<(usize, World)> = from.into_iter().map(|world| (0, world)).collect();
-    for _ in 0..depth {
-        let mut next = Vec::new();
-        for (from, world) in &frontier {
-            for action in Model::actions(world) {
-                let Some(after) = model.step(world, action) else {
-                    continue;
-                };
-                if !seen.insert(hasher.hash_one(&after)) {
-                    continue;
-                }
-                ways.push((*from, action));
-                found.count(world, &after);
-                if let Some(rule) = model.broken(&after) {
-                    found.violation = Some((rule, way(&ways, ways.len() - 1)));
-                    return found;
-                }
-                next.push((ways.len() - 1, after));
-            }
-        }
-        frontier = next;
-    }
-    found
-}
-
-fn way(ways: &[(usize, Action)], mut at: usize) -> Vec<Action> {
-    let mut actions = Vec::new();
-    while at > 0 {
-        actions.push(ways[at].1);
-        at = ways[at].0;
-    }
-    actions.reverse();
-    actions
-}
-
-fn phase(world: &World) -> Option<Phase> {
-    world.row.as_ref().map(|row| row.phase)
-}
-
-impl Explored {
-    fn count(&mut self, before: &World, after: &World) {
-        self.states += 1;
-        match phase(after) {
-            Some(Phase::Done) => self.done += 1,
-            Some(Phase::RolledBack) => self.rolled_back += 1,
-            Some(Phase::Superseding) => self.superseded += 1,
-            _ => {}
-        }
-        if phase(after) != phase(before) && phase(after).is_some_and(Phase::ended) {
-            self.ends.push(after.clone());
-        }
-    }
-
-    #[expect(
-        clippy::print_stdout,
-        clippy::disallowed_macros,
-        reason = "how far an exploration went is worth reading"
-    )]
-    fn say(&self, what: &str) {
-        println!(
-            "{what}: {} states, {} renewed, {} rolled back, {} with another key",
-            self.states, self.done, self.rolled_back, self.superseded
-        );
-    }
-}
-
-/// How many steps deep every interleaving of one rotation is looked at. The
-/// shortest rotation takes 26.
-const DEPTH: usize = 31;
-/// And after it how many of the next one.
-const NEXT_DEPTH: usize = 14;
-/// After how many ends of the first, evenly chosen.
-const ENDS: usize = 60;
-
-#[test]
-fn no_interleaving_locks_a_device_out() {
-    let model = Model::new(Flaw::None);
-    let first = explore(&model, vec![model.initial()], DEPTH);
-    assert!(first.violation.is_none(), "{:#?}", first.violation);
-    first.say("one rotation");
-    assert!(first.done > 0 && first.rolled_back > 0 && first.superseded > 0);
-
-    let every = first.ends.len().div_ceil(ENDS);
-    let ends: Vec<_> = first.ends.into_iter().step_by(every).collect();
-    assert!(ends.iter().any(|end| phase(end) == Some(Phase::Done)));
-    let second = explore(&model, ends, NEXT_DEPTH);
-    assert!(second.violation.is_none(), "{:#?}", second.violation);
-    second.say("the next one, with the first one's messages about");
-}
-
-#[test]
-fn the_checker_finds_what_is_broken() {
-    for flaw in [
-        Flaw::RetireOnConnect,
-        Flaw::WithdrawThoughProved,
-        Flaw::ForgetFallback,
-        Flaw::RetireFirst,
-    ] {
-        let model = Model::new(flaw);
-        let found = explore(&model, vec![model.initial()], DEPTH);
-        let (rule, _) = found
-            .violation
-            .unwrap_or_else(|| panic!("{flaw:?} is not found"));
-        let expected = match flaw {
-            Flaw::RetireOnConnect | Flaw::ForgetFallback => LOCKED_OUT,
-            _ => NOT_IN_FORCE,
-        };
-        assert_eq!(rule, expected, "{flaw:?}");
-    }
 }

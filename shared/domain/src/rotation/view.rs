@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::{Phase, Rotation};
-use crate::device::Issuer;
+use crate::device::{Custody, Issuer};
 use crate::names::CertificateId;
 use crate::time::Moment;
 
@@ -14,6 +14,8 @@ use crate::time::Moment;
 pub struct RotationView<'a> {
     phase: Phase,
     issuer: Issuer,
+    /// Who makes the new certificate's key.
+    custody: Custody,
     /// The certificate that the device has proved before, in force until the
     /// next one is.
     old_certificate_id: &'a CertificateId,
@@ -39,6 +41,7 @@ impl<'a> RotationView<'a> {
         Self {
             phase: rotation.phase,
             issuer: rotation.issuer,
+            custody: rotation.custody,
             old_certificate_id: &rotation.old,
             new_certificate_id: rotation.new_id(),
             request_before: awaited(Phase::Requested),

@@ -205,6 +205,41 @@ impl Wallet {
         }
     }
 
+    /// The operator brought a pair that was made for this device in a rotation.
+    /// Staged whole, it is tried as one that was accepted.
+    ///
+    /// It is taken while the current pair works, as an `accepted` is that can
+    /// only come over a connection: what is promoted makes the current pair the
+    /// fallback, and pushes out a fallback that may be the only one in force.
+    /// Until then it is to be offered again.
+    #[must_use]
+    pub fn handed_out(
+        mut self,
+        rotation: &OperationId,
+        pair: Pair,
+        connected: bool,
+    ) -> (Self, Act) {
+        if self.current == pair {
+            self.proving = Some(rotation.clone());
+            return (self, Act::Prove(rotation.clone()));
+        }
+        if let Some(proving) = &self.proving {
+            let act = Act::Prove(proving.clone());
+            return (self, act);
+        }
+        if self.fallback.is_some() && !connected {
+            return (self, Act::Stay);
+        }
+        self.staged = Some(Staged {
+            rotation_id: rotation.clone(),
+            public_key: pair.public_key,
+            certificate_id: Some(pair.certificate_id),
+            refusals: 0,
+            enrolled: false,
+        });
+        (self, Act::Connect(Tried::Staged))
+    }
+
     /// AWS IoT took the connection. The staged pair, having worked, becomes the
     /// current one, in one step.
     #[must_use]
@@ -399,5 +434,46 @@ mod tests {
         assert_eq!(wallet.owes(), act, "until it is answered");
         let wallet = wallet.retired(&pair("new").certificate_id);
         assert_eq!(wallet, Wallet::new(pair("new")));
+    }
+
+    #[test]
+    fn what_is_handed_out_is_taken_when_it_pushes_nothing_out() {
+        let rotation = OperationId::from_random([2; 16]);
+        let (fresh, proving) = (
+            Wallet::new(pair("old")),
+            accepted().connected(Tried::Staged).0,
+        );
+        let back = proving.clone().refused(Tried::Current).0;
+        let prove = |id: &OperationId| Act::Prove(id.clone());
+        for (name, wallet, given, connected, act) in [
+            ("fresh", &fresh, "new", false, Act::Connect(Tried::Staged)),
+            (
+                "busy",
+                &accepted(),
+                "other",
+                true,
+                Act::Connect(Tried::Staged),
+            ),
+            ("proving", &proving, "other", true, prove(&self::rotation())),
+            ("promoted", &proving, "new", false, prove(&rotation)),
+            ("went back, out", &back, "other", false, Act::Stay),
+            (
+                "went back, in",
+                &back,
+                "other",
+                true,
+                Act::Connect(Tried::Staged),
+            ),
+        ] {
+            let (after, did) = wallet.clone().handed_out(&rotation, pair(given), connected);
+            assert_eq!(did, act, "{name}");
+            let staged = after.staged.as_ref().and_then(|s| s.certificate_id.clone());
+            let taken = (act == Act::Connect(Tried::Staged)).then(|| pair(given).certificate_id);
+            assert_eq!(staged, taken, "{name}");
+            assert_eq!(after.current, wallet.current, "{name}");
+            if taken.is_none() && given == "other" {
+                assert_eq!(after, *wallet, "{name}: offered again later");
+            }
+        }
     }
 }

@@ -11,8 +11,8 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use lamplighter_domain::Failure;
 use lamplighter_domain::delete::ObjectVersion;
 
-use super::effects::{Outcome, outcome};
 use crate::failure;
+use crate::outcome::{Outcome, outcome};
 
 /// A bucket and the client for the region it is in.
 #[derive(Clone)]
