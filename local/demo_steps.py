@@ -14,7 +14,7 @@ from rich.text import Text
 
 from local import demo_picture as picture
 from local.demo_cloud import EXAMPLE, Aws, Lamp, fleet
-from local.demo_compromise import Compromise
+from local.demo_compromise import STOLEN, Compromise
 from local.demo_lights import Lights
 from local.demo_mqtt import (
     Broker,
@@ -70,13 +70,16 @@ class Demo:
             renewal.make()
             # While certificates grow old enough to be due, there is time for more.
             renewal.refuse()
-            Compromise(self.report, self.lamp, self.aws, self.broker, lights).cut_off()
+            compromise = Compromise(self.report, self.lamp, self.aws, self.broker, lights, self.elsewhere)
+            compromise.cut_off()
+            compromise.come_back()
             self.delete()
             renewal.sweep()
+        self.created[STOLEN]["certificateId"] = compromise.enrolled
         self.rows += SHORT_LIVED
         self.names += renewal.names
         self.created |= renewal.created
-        self.count_what_is_left()
+        self.count_what_is_left({compromise.stolen})
 
     def apply_catalog(self) -> None:
         report, file = self.report, EXAMPLE / "catalog.yaml"
@@ -297,7 +300,7 @@ class Demo:
                 (again.exit, again.document.get("status")), (0, "ABSENT"),
             )
 
-    def count_what_is_left(self) -> None:
+    def count_what_is_left(self, revoked: set[str]) -> None:
         report = self.report
         left = [name for name in self.names if name not in self.deleted]
         with report.step("What is left", "lamp device list, and AWS's own lists beside it"):
@@ -306,9 +309,9 @@ class Demo:
             report.check(f"the registry lists {len(left)} lights", sorted(listed), sorted(left))
             report.check("AWS has the same things, and none besides", sorted(self.aws.things()), sorted(left))
             report.check(
-                "AWS has one certificate for each of them, and none besides",
+                "AWS has one certificate for each of them, the revoked one, and none besides",
                 self.aws.certificates(),
-                {self.created[name]["certificateId"] for name in left},
+                {self.created[name]["certificateId"] for name in left} | revoked,
             )
             vault = [row["thingName"] for row in self.rows if row["custody"] == "vault"]
             report.check(

@@ -84,7 +84,8 @@ class Meter:
         try:
             self._settle(lambda: bool(light.said("connected")))
             self._calls("DELETE")
-            done = self.lamp("device", "renew", name, "--wait")
+            asked = self.lamp("device", "renew", name).document
+            done = self.lamp("operation", "show", asked["operationId"], "--wait")
             if done.exit != 0:
                 raise SystemExit(f"{name} was not renewed: {done.documents} {done.stderr}")
             # What the registry's stream brings about comes a little later.

@@ -37,7 +37,7 @@ pub(crate) enum Command {
 pub(crate) async fn run(command: &Command, api: &Api, format: Format) -> Result<Exit, Failure> {
     let Command::Show { id, wait, patience } = command;
     let operation = if *wait {
-        wait_for(api, id, *patience).await?
+        wait_for(api, id, *patience, ended).await?
     } else {
         observe(api, id).await?
     };
@@ -53,18 +53,29 @@ async fn observe(api: &Api, id: &str) -> Result<Value, Failure> {
     Ok(api.send(Call::get(&["operations", id])).await?.body)
 }
 
-/// The operation once it has ended, or as it stands when patience has.
-pub(crate) async fn wait_for(api: &Api, id: &str, patience: Patience) -> Result<Value, Failure> {
+/// The operation once it has come far enough, or as it stands when patience has
+/// ended.
+pub(crate) async fn wait_for(
+    api: &Api,
+    id: &str,
+    patience: Patience,
+    enough: impl Fn(&Value) -> bool,
+) -> Result<Value, Failure> {
     let until = Instant::now() + Duration::from_secs(patience.timeout);
     let mut pause = Duration::from_millis(250);
     loop {
         let operation = observe(api, id).await?;
-        if exit(&operation) != Exit::Pending || Instant::now() + pause > until {
+        if enough(&operation) || Instant::now() + pause > until {
             return Ok(operation);
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 3 / 2).min(Duration::from_secs(3));
     }
+}
+
+/// Whether nothing more will happen.
+pub(crate) fn ended(operation: &Value) -> bool {
+    exit(operation) != Exit::Pending
 }
 
 /// The exit code that an operation's status means. A proof with a line that is

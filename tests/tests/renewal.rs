@@ -99,8 +99,15 @@ async fn renewed(issuer: &str) {
         ])
         .output()
         .expect("lamp runs");
-    let shown = &documents(&done)[0];
+    let proved = &documents(&done)[0];
     assert_eq!(done.status.code(), Some(0), "{done:?}");
+    assert!(proved["rotation"]["provenAt"].is_u64(), "{proved}");
+    let id = proved["operationId"].as_str().expect("an id");
+    let ended = lamp()
+        .args(["operation", "show", id, "--wait", "--output", "json"])
+        .output()
+        .expect("lamp runs");
+    let shown = &documents(&ended)[0];
     assert_eq!(shown["rotation"]["phase"], "DONE", "{shown}");
     assert_eq!(shown["rotation"]["oldCertificateId"], *old, "{shown}");
     let new = light.only_certificate(&cloud).await;

@@ -44,7 +44,9 @@ pub(super) async fn run(arguments: &Arguments, api: &Api, format: Format) -> Res
         async |name, ()| {
             let answer = api.send(Call::delete(&["devices", name])).await?.body;
             let operation = match (arguments.wait, answer["operationId"].as_str()) {
-                (true, Some(id)) => operation::wait_for(api, id, arguments.patience).await?,
+                (true, Some(id)) => {
+                    operation::wait_for(api, id, arguments.patience, operation::ended).await?
+                }
                 _ => answer,
             };
             // What is not there needs no operation to be gone.

@@ -1,7 +1,7 @@
 //! `lamp device renew`: answered with an operation, followed to its end.
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::api::{Api, Call};
 use crate::bulk::{self, CONCURRENCY};
@@ -23,9 +23,8 @@ pub(crate) struct Arguments {
     #[arg(long)]
     vault: bool,
 
-    /// Wait until each device has proved its new certificate and the old one
-    /// is deleted after its time of grace, or until the old one is kept;
-    /// without, the exit code is 4 while anything still runs
+    /// Wait until each device has proved its new certificate, or until the old
+    /// one is kept; without, the exit code is 4 while anything still runs
     #[arg(long)]
     wait: bool,
 
@@ -61,10 +60,12 @@ pub(super) async fn run(arguments: &Arguments, api: &Api, format: Format) -> Res
             };
             let answer = api.send(call).await?.body;
             let operation = match (arguments.wait, answer["operationId"].as_str()) {
-                (true, Some(id)) => operation::wait_for(api, id, arguments.patience).await?,
+                (true, Some(id)) => {
+                    operation::wait_for(api, id, arguments.patience, decided).await?
+                }
                 _ => answer,
             };
-            Ok((operation::exit(&operation), operation))
+            Ok((exit(&operation), operation))
         },
     )
     .await;
@@ -72,4 +73,46 @@ pub(super) async fn run(arguments: &Arguments, api: &Api, format: Format) -> Res
         operation::show_all(&outcomes, "how far");
     }
     Ok(bulk::conclude(&outcomes))
+}
+
+/// A proved certificate is renewed: what is left to do is to delete the old
+/// one, after its time of grace.
+fn exit(operation: &Value) -> Exit {
+    match operation::exit(operation) {
+        Exit::Pending if operation["rotation"]["provenAt"].is_u64() => Exit::Done,
+        exit => exit,
+    }
+}
+
+fn decided(operation: &Value) -> bool {
+    exit(operation) != Exit::Pending
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_renewal_is_done_once_it_is_proved() {
+        for (operation, code) in [
+            (
+                json!({"status": "RUNNING", "rotation": {"phase": "ISSUED"}}),
+                4,
+            ),
+            (
+                json!({"status": "RUNNING", "rotation": {"phase": "RETIRED", "provenAt": 1}}),
+                0,
+            ),
+            (
+                json!({"status": "DONE", "rotation": {"phase": "DONE", "provenAt": 1}}),
+                0,
+            ),
+            (
+                json!({"status": "FAILED", "rotation": {"phase": "ROLLED_BACK"}}),
+                1,
+            ),
+        ] {
+            assert_eq!(exit(&operation).code(), code, "{operation}");
+        }
+    }
 }
