@@ -54,6 +54,17 @@ async fn renewing(cloud: &Cloud, thing: &str, body: &Value) -> String {
     answer["operationId"].as_str().expect("an id").to_owned()
 }
 
+/// Stores a certificate's key once more, as it is, so that it has two versions.
+async fn stored_again(cloud: &Cloud, thing: &str, certificate: &str) {
+    let (pk, sk) = (format!("DEVICE#{thing}"), format!("CERT#{certificate}"));
+    let record = row(cloud, &pk, &sk).await;
+    let object = record["keyObject"]["S"].as_str().expect("a key object");
+    let path = format!("/{}/{object}", cloud.stack("CustodyBucket"));
+    let sealed = cloud.aws("s3", &Ask::new("GET", path.as_str())).await;
+    let again = Ask::new("PUT", path).text(sealed.expect(200).to_string());
+    assert_eq!(cloud.aws("s3", &again).await.status, 200);
+}
+
 async fn key_objects(cloud: &Cloud, thing: &str) -> usize {
     versions(cloud, &format!("keys/{thing}/")).await.len()
 }
@@ -226,7 +237,9 @@ async fn a_hand_out_that_nobody_uses_leaves_no_key_and_the_old_one_can_be_had() 
 #[tokio::test]
 async fn a_light_that_comes_to_make_its_own_key_leaves_none_in_custody() {
     let cloud = Cloud::open();
-    let (thing, _) = in_custody(&cloud).await;
+    let (thing, old) = in_custody(&cloud).await;
+    stored_again(&cloud, &thing, &old).await;
+    assert_eq!(key_objects(&cloud, &thing).await, 2);
     let keys = Keys(std::env::temp_dir().join(unique("keys")));
     assert!(
         keys.lamp(&["device", "credentials", &thing])

@@ -8,8 +8,9 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use lamplighter_tests::cloud::Cloud;
 use lamplighter_tests::inventory::{Ended, differing, state_of};
-use lamplighter_tests::rotation::Light;
-use lamplighter_tests::rotation::course::{Course, Mode, RENEWED, ROLLED_BACK, Recorded, Round};
+use lamplighter_tests::rotation::course::{
+    Course, HANDED_OUT, Mode, RENEWED, ROLLED_BACK, Recorded, Round,
+};
 
 /// Most of a case is waiting for answers that do not come.
 const AT_ONCE: usize = 48;
@@ -40,7 +41,7 @@ struct Outcome {
 }
 
 async fn case(cloud: &Cloud, course: &Course, round: &Round, mode: Mode) -> Outcome {
-    let light = Light::new(cloud).await;
+    let light = course.light(cloud).await;
     let case = format!("{}: {mode:?} {round:?} of {}", course.name, light.thing);
     let came_to = match course.run(cloud, &light, round, mode).await {
         Ok(calls) => Ok((
@@ -103,7 +104,11 @@ async fn matrix(cloud: &Cloud, course: &Course) -> Vec<String> {
 #[tokio::test]
 async fn a_rotation_survives_every_trouble() {
     let cloud = &Cloud::open();
-    let (mut wrong, more) = tokio::join!(matrix(cloud, &RENEWED), matrix(cloud, &ROLLED_BACK));
-    wrong.extend(more);
+    let (mut wrong, rolled_back, handed_out) = tokio::join!(
+        matrix(cloud, &RENEWED),
+        matrix(cloud, &ROLLED_BACK),
+        matrix(cloud, &HANDED_OUT)
+    );
+    wrong.extend(rolled_back.into_iter().chain(handed_out));
     assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
 }
