@@ -1,6 +1,7 @@
 //! The command line as a script sees it: what it sends, what it prints, and
 //! its exit code, against a service that answers by a script.
 
+mod enrol;
 mod service;
 
 use std::fs;
@@ -9,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::{Value, json};
 use service::{Reply, Service, lamp};
 
-fn problem(code: &str, field: &str) -> Value {
+pub(crate) fn problem(code: &str, field: &str) -> Value {
     json!({ "code": code, "field": field, "reason": "so it is", "remedy": "do that",
             "operationId": "op-1" })
 }
@@ -495,35 +496,4 @@ fn each_command_to_a_sweep_is_its_own_request() {
             assert_eq!(seen.body, json!({ "dryRun": false, "since": "2026-01-31" }));
         }
     }
-}
-
-#[test]
-fn a_device_enrols_as_nobody_and_its_token_is_in_no_message() {
-    let refusal = || Reply::new(403, problem("Denied", "token"));
-    let service = Service::answering(|_| refusal());
-    let token = "a".repeat(64);
-    let file = service.file("token", &format!("{token}\n"));
-    let keys = service.path("keys");
-    let words = ["device", "enrol", "--thing", "x", "--token", &file];
-    let words = [&words[..], &["--keys-dir", &keys, "--output", "json"]].concat();
-    let runs = [lamp(&service, &words), lamp(&service, &words)];
-    let seen = service.seen();
-    assert_eq!(seen.len(), 2);
-    for (run, seen) in runs.iter().zip(&seen) {
-        assert_eq!(run.exit, 3, "{run:?}");
-        assert!(!format!("{run:?}").contains(&token), "{run:?}");
-        assert_eq!(seen.target, "/api/enrolments");
-        assert!(!seen.headers.contains_key("authorization"), "{seen:?}");
-        assert_eq!(seen.body["token"], *token);
-    }
-    // The key is on the disk before the first request; each has the same.
-    assert_eq!(seen[0].body["csr"], seen[1].body["csr"]);
-    let malformed = service.file("token", "not-a-token");
-    let words = [&["device", "enrol", "--thing", "x", "--token", &malformed][..]];
-    let run = lamp(
-        &service,
-        &[&words.concat()[..], &["--keys-dir", &keys]].concat(),
-    );
-    assert_eq!((run.exit, service.seen().len()), (3, 2), "{run:?}");
-    assert!(!run.stderr.contains("not-a-token"), "{run:?}");
 }

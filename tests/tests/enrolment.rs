@@ -2,10 +2,6 @@
 //! comes back with a token; nobody else does, and nothing can be probed.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
 
 use futures_util::future::join_all;
 use lamplighter_tests::authority;
@@ -14,8 +10,7 @@ use lamplighter_tests::cloud::{Ask, Cloud};
 use lamplighter_tests::delivery::{created, deliver, invites_repetition};
 use lamplighter_tests::device::{Key, public_key_of_certificate, unique};
 use lamplighter_tests::enrolment::{Lost, enrolment, issued, sent, token_for};
-use lamplighter_tests::inventory::{describe, iot, principals, row, state_of};
-use lamplighter_tests::lamp::{documents, lamp};
+use lamplighter_tests::inventory::{describe, principals, row, state_of};
 use lamplighter_tests::removal::{deleted, ended};
 use lamplighter_tests::rotation::{Event, Light, delivered};
 use serde_json::{Value, json};
@@ -371,153 +366,4 @@ async fn beyond_its_rate_the_open_route_is_throttled_and_no_other() {
     assert!(refused > 0, "{statuses:?}");
     let ask = Ask::new("GET", "/devices?limit=1");
     assert!(!invites_repetition(&cloud.api(&ask).await));
-}
-
-/// A created device whose keys are in a directory of its own.
-struct Running {
-    thing: String,
-    keys: PathBuf,
-}
-
-impl Running {
-    fn create() -> Self {
-        let (thing, keys) = (unique("enrol"), std::env::temp_dir().join(unique("keys")));
-        let light = Self { thing, keys };
-        let created = light.says(&["device", "create", &light.thing], None);
-        assert!(created.status.success(), "{created:?}");
-        light
-    }
-
-    /// Runs `lamp` as nobody: without the caller's credentials, where a token
-    /// comes by standard input.
-    fn says(&self, words: &[&str], input: Option<&str>) -> Output {
-        let mut command = lamp();
-        command.args(words).args(["--output", "json"]);
-        if words[1] != "enrolment-token" {
-            command.arg("--keys-dir").arg(&self.keys);
-        }
-        if input.is_some() {
-            command.env("LAMP_OUTPUTS", self.without_credentials());
-        }
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("lamp runs");
-        let mut stdin = child.stdin.take().expect("it is piped");
-        let sent = stdin.write_all(input.unwrap_or_default().as_bytes());
-        drop(stdin);
-        let output = child.wait_with_output().expect("it ends");
-        assert!(sent.is_ok() || !output.status.success());
-        output
-    }
-
-    fn without_credentials(&self) -> PathBuf {
-        let cloud = Cloud::open();
-        let names = ["api_url", "region", "mqtt_host", "mqtt_ca"];
-        let mut kept: Value = names
-            .map(|name| (name, cloud.output(name)))
-            .into_iter()
-            .collect();
-        kept["mqtt_port"] = cloud.port().into();
-        let path = self.keys.join("outputs.json");
-        fs::write(&path, kept.to_string()).expect("a writable directory");
-        path
-    }
-
-    fn token(&self) -> String {
-        let words = [
-            "device",
-            "enrolment-token",
-            &self.thing,
-            "--reason",
-            "a test",
-        ];
-        let issued = self.says(&words, None);
-        assert!(issued.status.success(), "{issued:?}");
-        let token = &documents(&issued)[0]["token"];
-        format!("{}\n", token.as_str().expect("a token"))
-    }
-
-    fn enrol(&self, token: &str) -> Output {
-        let words = ["device", "enrol", "--thing", &self.thing, "--token", "-"];
-        let short = ["--for", "60", "--repeat-every", "2"];
-        self.says(&[&words[..], &short].concat(), Some(token))
-    }
-
-    fn loses(&self, file: &str) {
-        let path = self.keys.join(file.replace("{}", &self.thing));
-        let gone = if path.is_dir() {
-            fs::remove_dir_all(&path)
-        } else {
-            fs::remove_file(&path)
-        };
-        gone.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.keys);
-    }
-}
-
-/// The device itself: with nothing left of its pair, and with a pair that is
-/// refused.
-async fn enrolled_by_lamp(lost: bool) {
-    let cloud = Cloud::open();
-    let light = Running::create();
-    let record = row(&cloud, &format!("DEVICE#{}", light.thing), "RECORD").await;
-    let old = record["certificateId"]["S"].as_str().expect("an id");
-    if lost {
-        light.loses("{}.key.pem");
-        light.loses("{}.cert.pem");
-    } else {
-        let path = format!("/certificates/{old}?newStatus=INACTIVE");
-        assert_eq!(iot(&cloud, "PUT", &path, &Value::Null).await.status, 200);
-    }
-    let token = light.token();
-    let enrolled = light.enrol(&token);
-    assert_eq!(enrolled.status.code(), Some(0), "{enrolled:?}");
-    let said = documents(&enrolled);
-    let new = said[0]["certificateId"].as_str().expect("an id");
-    for event in ["enrolled", "connected", "proved", "retired"] {
-        assert!(
-            said.iter().any(|line| line["event"] == event),
-            "{event}: {said:?}"
-        );
-    }
-    let rotation = said[0]["rotationId"].as_str().expect("an id");
-    assert_eq!(ended(&cloud, rotation).await, "DONE");
-    let attached = principals(&cloud, &light.thing).await;
-    assert!(
-        attached.len() == 1 && attached[0].ends_with(new),
-        "{attached:?}"
-    );
-    // What it has stored is what it comes back with.
-    let again = light.says(
-        &["device", "run", "--thing", &light.thing, "--for", "3"],
-        None,
-    );
-    let said = documents(&again);
-    assert_eq!(said[0]["event"], "connected", "{said:?}");
-    assert_eq!(said[0]["certificateId"], new, "{said:?}");
-    let text = format!("{enrolled:?}{again:?}");
-    assert!(!text.contains(token.trim()), "the token is shown");
-    assert!(
-        Path::new(&light.keys)
-            .join(format!("{}.wallet", light.thing))
-            .is_dir()
-    );
-}
-
-#[tokio::test]
-async fn the_reference_device_comes_back_without_a_pair() {
-    enrolled_by_lamp(true).await;
-}
-
-#[tokio::test]
-async fn the_reference_device_comes_back_from_a_pair_that_is_refused() {
-    enrolled_by_lamp(false).await;
 }

@@ -73,7 +73,6 @@ impl Rotation {
             && wish.public_key() != csr.public_key()
         {
             next.superseded.push(wish.public_key().clone());
-            next.in_use = false;
         }
         next.superseded.retain(|key| key != csr.public_key());
         next.aborted = false;
