@@ -87,11 +87,17 @@ impl Workload {
     pub fn new(kind: Kind, density: Density, size: usize) -> Self {
         let keys = match density {
             Density::Sparse => size,
+            // A change turns one kind of four over.
+            Density::Dense if kind == Kind::Mixed => size.div_ceil(4 * SHARED_BY),
             Density::Dense => size.div_ceil(SHARED_BY),
         };
         Self {
-            definitions: (0..size).map(|i| definition(kind, density, i, keys)).collect(),
-            documents: (0..DOCUMENTS).map(|step| document(kind, step, keys)).collect(),
+            definitions: (0..size)
+                .map(|i| definition(kind, density, i, keys))
+                .collect(),
+            documents: (0..DOCUMENTS)
+                .map(|step| document(kind, step, keys))
+                .collect(),
         }
     }
 }
@@ -182,7 +188,13 @@ pub fn fields(kind: Kind, step: usize, keys: usize) -> Fields {
 }
 
 fn document(kind: Kind, step: usize, keys: usize) -> Value {
-    let Fields { site, serial, lot, watts, level } = fields(kind, step, keys);
+    let Fields {
+        site,
+        serial,
+        lot,
+        watts,
+        level,
+    } = fields(kind, step, keys);
     json!({
         "thingName": "milan-navigli-0001",
         "thingTypeName": "streetlight",
