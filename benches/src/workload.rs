@@ -86,10 +86,10 @@ pub struct Fields {
 impl Workload {
     pub fn new(kind: Kind, density: Density, size: usize) -> Self {
         let keys = match density {
-            Density::Sparse => size,
+            Density::Sparse => size.max(2),
             // A change turns one kind of four over.
-            Density::Dense if kind == Kind::Mixed => size.div_ceil(4 * SHARED_BY),
-            Density::Dense => size.div_ceil(SHARED_BY),
+            Density::Dense if kind == Kind::Mixed => size.div_ceil(4 * SHARED_BY).max(2),
+            Density::Dense => size.div_ceil(SHARED_BY).max(2),
         };
         Self {
             definitions: (0..size)
@@ -171,16 +171,20 @@ pub fn fields(kind: Kind, step: usize, keys: usize) -> Fields {
         Kind::Range => 1,
         Kind::Wildcard => 2,
     };
-    // How often each of the three has changed by now.
-    let times = |which: usize| match kind {
+    // How often each of the three has changed by now, and in all.
+    let times = |which: usize, step: usize| match kind {
         Kind::Mixed => (step + 3 - which) / 4,
         _ if turn == which => step,
         _ => 0,
     };
-    let key = |which: usize| times(which) * 17 % keys.max(1);
+    // Up by one each time, and down again.
+    let key = |which: usize| {
+        let (now, all) = (times(which, step), times(which, DOCUMENTS));
+        now.min(all - now) % keys
+    };
     Fields {
         site: format!("s{}", key(0)),
-        serial: format!("s{}-x{}-q7", key(2), (key(2) + 1) % keys.max(1)),
+        serial: format!("s{}-x{}-q7", key(2), (key(2) + 1) % keys),
         lot: format!("l{}", 7),
         watts: 60,
         level: i64::try_from(key(1) * 10 + 5).unwrap_or(0),
