@@ -66,7 +66,10 @@ fn hostile(criterion: &mut Criterion) {
     let longest: Vec<_> = (0..100)
         .map(|n| {
             let run = "a".repeat(470 - n);
-            (format!("g{n}"), format!("shadow.reported.m:a*{run}??{run}b*b"))
+            (
+                format!("g{n}"),
+                format!("shadow.reported.m:a*{run}??{run}b*b"),
+            )
         })
         .collect();
     let longest = longest.iter().map(|(name, text)| {
@@ -78,7 +81,11 @@ fn hostile(criterion: &mut Criterion) {
         .expect("a word");
     let mut group = criterion.benchmark_group("hostile");
     for (name, matcher, document) in [
-        ("10,000 definitions of 12 patterns, 600 fields", &matcher, &wide),
+        (
+            "10,000 definitions of 12 patterns, 600 fields",
+            &matcher,
+            &wide,
+        ),
         ("100 longest patterns, one word of 8,000", &patterns, &word),
     ] {
         let mut session = matcher.session();

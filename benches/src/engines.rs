@@ -38,7 +38,10 @@ pub fn matcher(workload: &Workload) -> Matcher {
 }
 
 /// Ours. Answers how many definitions the change touched.
-pub fn lamplighter<'a>(matcher: &'a Matcher, workload: &Workload) -> impl FnMut() -> usize + use<'a> {
+pub fn lamplighter<'a>(
+    matcher: &'a Matcher,
+    workload: &Workload,
+) -> impl FnMut() -> usize + use<'a> {
     let documents = documents(workload);
     let mut session = matcher.session();
     let mut members = session.members(&documents[0]);
@@ -97,12 +100,20 @@ pub fn a_tree(workload: &Workload) -> Option<impl FnMut() -> usize + use<>> {
         at = (at + 1) % documents.len();
         let document = &documents[at];
         let mut event = tree.make_event();
-        event.with_string("site", text(document, "/attributes/site")).expect("a site");
-        event.with_string("serial", text(document, "/attributes/serial")).expect("a serial");
-        event.with_string("lot", text(document, "/attributes/lot")).expect("a lot");
+        event
+            .with_string("site", text(document, "/attributes/site"))
+            .expect("a site");
+        event
+            .with_string("serial", text(document, "/attributes/serial"))
+            .expect("a serial");
+        event
+            .with_string("lot", text(document, "/attributes/lot"))
+            .expect("a lot");
         let watts = text(document, "/attributes/watts").parse().unwrap_or(0);
         event.with_integer("watts", watts).expect("watts");
-        event.with_integer("level", number(document, "/shadow/reported/level")).expect("a level");
+        event
+            .with_integer("level", number(document, "/shadow/reported/level"))
+            .expect("a level");
         let event = event.build().expect("an event");
         tree.search(&event).expect("a search").matches().len()
     })
@@ -130,7 +141,10 @@ pub fn cel(workload: &Workload) -> impl FnMut() -> usize + use<> {
         programs
             .iter()
             .filter(|program| {
-                matches!(program.execute(&context), Ok(cel_interpreter::Value::Bool(true)))
+                matches!(
+                    program.execute(&context),
+                    Ok(cel_interpreter::Value::Bool(true))
+                )
             })
             .count()
     }

@@ -86,12 +86,18 @@ pub struct Fields {
 impl Workload {
     pub fn new(kind: Kind, density: Density, size: usize) -> Self {
         let keys = match density {
-            Density::Sparse => size,
-            Density::Dense => size.div_ceil(SHARED_BY),
+            Density::Sparse => size.max(2),
+            // A change turns one kind of four over.
+            Density::Dense if kind == Kind::Mixed => size.div_ceil(4 * SHARED_BY).max(2),
+            Density::Dense => size.div_ceil(SHARED_BY).max(2),
         };
         Self {
-            definitions: (0..size).map(|i| definition(kind, density, i, keys)).collect(),
-            documents: (0..DOCUMENTS).map(|step| document(kind, step, keys)).collect(),
+            definitions: (0..size)
+                .map(|i| definition(kind, density, i, keys))
+                .collect(),
+            documents: (0..DOCUMENTS)
+                .map(|step| document(kind, step, keys))
+                .collect(),
         }
     }
 }
@@ -165,16 +171,20 @@ pub fn fields(kind: Kind, step: usize, keys: usize) -> Fields {
         Kind::Range => 1,
         Kind::Wildcard => 2,
     };
-    // How often each of the three has changed by now.
-    let times = |which: usize| match kind {
+    // How often each of the three has changed by now, and in all.
+    let times = |which: usize, step: usize| match kind {
         Kind::Mixed => (step + 3 - which) / 4,
         _ if turn == which => step,
         _ => 0,
     };
-    let key = |which: usize| times(which) * 17 % keys.max(1);
+    // Up by one each time, and down again.
+    let key = |which: usize| {
+        let (now, all) = (times(which, step), times(which, DOCUMENTS));
+        now.min(all - now) % keys
+    };
     Fields {
         site: format!("s{}", key(0)),
-        serial: format!("s{}-x{}-q7", key(2), (key(2) + 1) % keys.max(1)),
+        serial: format!("s{}-x{}-q7", key(2), (key(2) + 1) % keys),
         lot: format!("l{}", 7),
         watts: 60,
         level: i64::try_from(key(1) * 10 + 5).unwrap_or(0),
@@ -182,7 +192,13 @@ pub fn fields(kind: Kind, step: usize, keys: usize) -> Fields {
 }
 
 fn document(kind: Kind, step: usize, keys: usize) -> Value {
-    let Fields { site, serial, lot, watts, level } = fields(kind, step, keys);
+    let Fields {
+        site,
+        serial,
+        lot,
+        watts,
+        level,
+    } = fields(kind, step, keys);
     json!({
         "thingName": "milan-navigli-0001",
         "thingTypeName": "streetlight",

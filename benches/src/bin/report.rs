@@ -53,7 +53,12 @@ fn read(folder: &Path) -> Measured {
         let Ok(entries) = fs::read_dir(&folder) else {
             continue;
         };
-        open.extend(entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()));
+        open.extend(
+            entries
+                .flatten()
+                .map(|entry| entry.path())
+                .filter(|path| path.is_dir()),
+        );
         if !folder.ends_with("new") {
             continue;
         }
@@ -69,7 +74,9 @@ fn read(folder: &Path) -> Measured {
                 .or_default()
                 .insert(
                     text("value_str").parse().unwrap_or(0),
-                    estimates["median"]["point_estimate"].as_f64().unwrap_or(0.0),
+                    estimates["median"]["point_estimate"]
+                        .as_f64()
+                        .unwrap_or(0.0),
                 );
         }
     }
@@ -155,7 +162,11 @@ fn page(measured: &Measured, report: &Value) -> String {
             target["definitions"],
             target["perSecond"].as_f64().unwrap_or(0.0),
             target["wantedPerSecond"],
-            if target["met"] == true { "met" } else { "not met" },
+            if target["met"] == true {
+                "met"
+            } else {
+                "not met"
+            },
         );
     }
     for (group, engines) in measured {

@@ -81,6 +81,14 @@ impl Document {
         self.fields.get(name).map_or(&[], Vec::as_slice)
     }
 
+    /// A field that the device has: its name as the document has it, and its
+    /// values.
+    pub(crate) fn field_named(&self, name: &str) -> Option<(&str, &[Value])> {
+        self.fields
+            .get_key_value(name)
+            .map(|(name, values)| (name.as_str(), values.as_slice()))
+    }
+
     /// Visits every field whose values differ, with those here and those
     /// there.
     pub(crate) fn each_difference<'a>(

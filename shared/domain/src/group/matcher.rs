@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use super::check::{Check, Predicate, Scope};
-use super::document::{DYNAMIC_GROUPS, Document};
+use super::document::DYNAMIC_GROUPS;
 use super::query::{Language, Query};
 use crate::failure::Failure;
 use index::Index;
@@ -197,14 +197,6 @@ impl Matcher {
 
     fn name(&self, definition: Id) -> &str {
         &self.names[definition as usize]
-    }
-
-    /// Whether a predicate holds for a device in these groups.
-    fn holds(&self, predicate: Id, document: &Document, members: &Members) -> bool {
-        match self.nesting.sources(predicate) {
-            Some(sources) => sources.iter().any(|definition| members.has(*definition)),
-            None => self.predicates[predicate as usize].holds(document),
-        }
     }
 }
 

@@ -159,3 +159,69 @@ fn find_with_marks(word: &str, piece: &Piece) -> Option<usize> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn glyphs(text: &str) -> Vec<Glyph> {
+        text.chars()
+            .map(|c| match c {
+                '*' => Glyph::Many,
+                '?' => Glyph::One,
+                c => Glyph::Char(c),
+            })
+            .collect()
+    }
+
+    /// The same by trying everything.
+    fn plainly(pattern: &[Glyph], word: &[char]) -> bool {
+        match (pattern, word) {
+            ([], word) => word.is_empty(),
+            ([Glyph::Many, rest @ ..], _) => {
+                (0..=word.len()).any(|skipped| plainly(rest, &word[skipped..]))
+            }
+            ([Glyph::One, rest @ ..], [_, word @ ..]) => plainly(rest, word),
+            ([Glyph::Char(want), rest @ ..], [c, word @ ..]) => want == c && plainly(rest, word),
+            (_, []) => false,
+        }
+    }
+
+    #[test]
+    fn long_pieces_are_found_across_machine_words() {
+        for length in [1, 62, 63, 64, 65, 127, 128, 129, 300] {
+            let run = "ab".repeat(length);
+            let pattern = Pattern::folded(&glyphs(&format!("*{run}?c*")));
+            for (word, matches) in [
+                (format!("b{run}xc"), true),
+                (format!("ab{run}xcab"), true),
+                (format!("{run}{run}xx"), false),
+                (format!("{}xc", &run[1..]), false),
+            ] {
+                assert_eq!(pattern.matches(&word), matches, "{length}: {word}");
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn it_matches_what_trying_everything_matches(
+            pattern in "[abé?*]{0,8}",
+            word in "[abé]{0,10}",
+        ) {
+            let pattern = glyphs(&pattern);
+            let chars: Vec<_> = word.chars().collect();
+            let quick = Pattern::exact(&pattern);
+            prop_assert_eq!(quick.matches(&word), plainly(&pattern, &chars));
+            if quick.matches(&word) {
+                prop_assert!(word.starts_with(&quick.beginning()));
+                prop_assert!(word.ends_with(&quick.ending()));
+                prop_assert!(word.contains(&quick.longest_piece()));
+            }
+        }
+    }
+}

@@ -145,3 +145,44 @@ fn reach<T: Ord>(spans: &[(Span<T>, Id)], at: u32) -> (bool, Option<(&T, bool)>)
         .and_then(|(span, _)| span.high.as_ref());
     (high.is_none(), high.map(|(high, inside)| (high, *inside)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_around_a_value_are_found_and_no_others() {
+        let ends = [
+            None,
+            Some((2, true)),
+            Some((2, false)),
+            Some((5, true)),
+            Some((5, false)),
+        ];
+        let spans: Vec<_> = ends
+            .iter()
+            .flat_map(|low| {
+                ends.iter().map(move |high| Span {
+                    low: *low,
+                    high: *high,
+                })
+            })
+            .enumerate()
+            .map(|(at, span)| (span, super::super::id(at)))
+            .collect();
+        for count in 0..=spans.len() {
+            let ranges = Ranges::of(spans[..count].to_vec());
+            for value in 0..8 {
+                let mut found = Vec::new();
+                ranges.around(&value, &mut |id| found.push(id));
+                found.sort_unstable();
+                let expected: Vec<_> = spans[..count]
+                    .iter()
+                    .filter(|(span, _)| span.contains(&value))
+                    .map(|(_, id)| *id)
+                    .collect();
+                assert_eq!(found, expected, "{value} in the first {count}");
+            }
+        }
+    }
+}

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use super::super::check::{Check, Scope};
 use super::super::document::Document;
+use super::super::value::Value;
 use super::{Id, Matcher, Members};
 
 /// Evaluates changes with a matcher.
@@ -143,33 +145,41 @@ impl<'a> Session<'a> {
     }
 
     fn evaluate(&mut self, document: &Document, members: &mut Members) -> Change<'a> {
-        let mut change = Change::default();
+        let matcher = self.matcher;
+        let mut fields = Fields::of(document);
+        let (mut entered, mut left) = (Vec::new(), Vec::new());
+        let mut evaluated = 0;
         while let Some(definition) = self.next() {
-            change.evaluated += 1;
-            let is_in = self.value(definition, document, members);
+            evaluated += 1;
+            let is_in = self.value(definition, &mut fields, members);
             if is_in == members.has(definition) {
                 continue;
             }
             members.set(definition, is_in);
-            let name = self.matcher.name(definition);
             if is_in {
-                change.entered.push(name);
+                entered.push(definition);
             } else {
-                change.left.push(name);
+                left.push(definition);
             }
             // These are all further out, and not evaluated yet.
-            for predicate in self.matcher.nesting.dependants(definition) {
-                for definition in &self.matcher.behind[*predicate as usize] {
+            for predicate in matcher.nesting.dependants(definition) {
+                for definition in &matcher.behind[*predicate as usize] {
                     self.enqueue(*definition);
                 }
             }
         }
-        change.entered.sort_unstable();
-        change.left.sort_unstable();
-        change
+        let names = |mut definitions: Vec<Id>| {
+            definitions.sort_unstable();
+            definitions.iter().map(|id| matcher.name(*id)).collect()
+        };
+        Change {
+            entered: names(entered),
+            left: names(left),
+            evaluated,
+        }
     }
 
-    fn value(&mut self, definition: Id, document: &Document, members: &Members) -> bool {
+    fn value(&mut self, definition: Id, fields: &mut Fields<'_>, members: &Members) -> bool {
         let tree = &self.matcher.trees[definition as usize];
         let known = |predicate: Id| {
             let truth = self.truths[predicate as usize];
@@ -184,10 +194,50 @@ impl<'a> Session<'a> {
             if truth.round != self.round {
                 *truth = Truth {
                     round: self.round,
-                    holds: self.matcher.holds(predicate, document, members),
+                    holds: holds(self.matcher, predicate, fields, members),
                 };
             }
             truth.holds
         })
+    }
+}
+
+/// Whether a predicate holds for a device in these groups.
+fn holds(matcher: &Matcher, predicate: Id, fields: &mut Fields<'_>, members: &Members) -> bool {
+    if let Some(sources) = matcher.nesting.sources(predicate) {
+        return sources.iter().any(|definition| members.has(*definition));
+    }
+    let asked = &matcher.predicates[predicate as usize];
+    match (&asked.scope, &asked.check) {
+        (_, Check::Near(_)) | (Scope::Anywhere | Scope::Fields(_), _) => {
+            asked.holds(fields.document)
+        }
+        (Scope::Field(name), check) => fields.values(name).iter().any(|value| check.holds(value)),
+    }
+}
+
+/// A document, and the field that was looked up last: one after the other,
+/// definitions ask for the same.
+struct Fields<'d> {
+    document: &'d Document,
+    last: (&'d str, &'d [Value]),
+}
+
+impl<'d> Fields<'d> {
+    fn of(document: &'d Document) -> Self {
+        Self {
+            document,
+            last: ("", &[]),
+        }
+    }
+
+    fn values(&mut self, name: &str) -> &'d [Value] {
+        if self.last.0 != name {
+            match self.document.field_named(name) {
+                Some(found) => self.last = found,
+                None => return &[],
+            }
+        }
+        self.last.1
     }
 }

@@ -110,63 +110,57 @@ impl Parser {
         let inside = self.scanner.peek() == Some('[');
         self.scanner.at += 1;
         let low = self.scanner.bound("lower")?;
-        self.scanner.skip_space();
-        let unclosed = || {
-            QueryError::new(
-                opened,
-                "this range is never closed",
-                "Close it with ], or } to leave its end out",
-            )
-        };
-        match self.scanner.peek() {
-            None => return Err(unclosed()),
-            Some(_) if self.to() => {}
-            Some(_) => {
-                return Err(QueryError::new(
-                    self.scanner.at,
-                    "a range has TO, in capitals, between its ends",
-                    "Write [75 TO 80]",
-                ));
-            }
-        }
+        self.to(opened)?;
         let high = self.scanner.bound("upper")?;
-        self.scanner.skip_space();
-        let inside_high = match self.scanner.peek() {
-            Some(c @ (']' | '}')) => c == ']',
-            None => return Err(unclosed()),
-            Some(_) => {
-                return Err(QueryError::new(
-                    self.scanner.at,
-                    "a range has two ends and no more",
-                    r#"Close it with ] or }; quote an end that has spaces: "new york""#,
-                ));
-            }
-        };
-        self.scanner.at += 1;
+        let inside_high = self.range_closed(opened)?;
         let range = Range {
             low: self.range_end(low, inside),
             high: self.range_end(high, inside_high),
         };
-        let operand = match range {
+        let operand = if range.low.is_none() && range.high.is_none() {
             // Open at both ends: present.
-            Range {
-                low: None,
-                high: None,
-            } => Operand::Word(vec![Glyph::Many]),
-            range => Operand::Range(range),
+            Operand::Word(vec![Glyph::Many])
+        } else {
+            Operand::Range(range)
         };
         self.term(field, opened, operand)
     }
 
-    fn to(&mut self) -> bool {
-        let next = self.scanner.peek() == Some('T')
-            && self.scanner.peek_at(1) == Some('O')
-            && self
-                .scanner
-                .peek_at(2)
-                .is_none_or(|c| is_space(c) || "]}\"".contains(c));
-        self.scanner.at += if next { 2 } else { 0 };
-        next
+    /// Reads the `TO` between the ends of a range.
+    fn to(&mut self, opened: usize) -> Result<(), QueryError> {
+        self.scanner.skip_space();
+        let ahead = [0, 1, 2].map(|ahead| self.scanner.peek_at(ahead));
+        match ahead {
+            [Some('T'), Some('O'), next]
+                if next.is_none_or(|c| is_space(c) || "]}\"".contains(c)) =>
+            {
+                self.scanner.at += 2;
+                Ok(())
+            }
+            [None, ..] => Err(unclosed(opened)),
+            _ => Err(QueryError::new(
+                self.scanner.at,
+                "a range has TO, in capitals, between its ends",
+                "Write [75 TO 80]",
+            )),
+        }
+    }
+
+    /// Reads the end of a range, and says whether its upper bound is inside.
+    fn range_closed(&mut self, opened: usize) -> Result<bool, QueryError> {
+        self.scanner.skip_space();
+        match self.scanner.peek() {
+            Some(c @ (']' | '}')) => {
+                self.scanner.at += 1;
+                Ok(c == ']')
+            }
+            None => Err(unclosed(opened)),
+            Some(_) => Err(QueryError::new(
+                self.scanner.at,
+                "a range has two ends and no more",
+                r#"Close it with ] or }; quote an end that has spaces: "new york""#,
+            )),
+        }
     }
 
     fn range_end(&mut self, end: BoundText, inside: bool) -> Option<Bound> {
@@ -216,6 +210,14 @@ impl Parser {
         }
         Ok(Expression::Term(Box::new(Term::new(field, operand))))
     }
+}
+
+fn unclosed(opened: usize) -> QueryError {
+    QueryError::new(
+        opened,
+        "this range is never closed",
+        "Close it with ], or } to leave its end out",
+    )
 }
 
 fn relation(more: bool, inside: bool) -> Relation {

@@ -4,6 +4,7 @@
 //! backtracks, or that is quadratic in a document, these would not end.
 
 use super::*;
+use crate::group::Document;
 
 fn matcher_of(queries: impl Iterator<Item = String>) -> Matcher {
     let definitions = queries.enumerate().map(|(n, text)| {
