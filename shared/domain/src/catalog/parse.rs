@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::advice::advise;
+use super::template::check_template;
 use super::{Catalog, Group, check_document};
 use crate::claim::Profile;
 use crate::failure::Failure;
@@ -13,8 +15,6 @@ use crate::request::CreateRequest;
 
 /// A catalog's JSON is at most this long.
 const MOST_BODY_BYTES: usize = 512 * 1024;
-/// AWS: "Maximum number of searchable attributes per thing type".
-const MOST_SEARCHABLE: usize = 3;
 /// AWS: "Maximum depth of a thing group hierarchy".
 const DEEPEST: usize = 7;
 /// AWS: "Maximum number of attributes of a thing group".
@@ -25,12 +25,14 @@ const MOST_TOPIC_SLASHES: usize = 7;
 /// AWS: a thing's name has at most this many characters.
 const LONGEST_NAME: usize = 128;
 
-const SECTIONS: [&str; 5] = [
+const SECTIONS: [&str; 7] = [
     "thingTypes",
     "policies",
     "groups",
     "billingGroups",
     "profiles",
+    "dynamicGroups",
+    "jobTemplates",
 ];
 
 impl Catalog {
@@ -44,23 +46,15 @@ impl Catalog {
             groups: section(&mut sections, "groups")?,
             billing_groups: section(&mut sections, "billingGroups")?,
             profiles: section(&mut sections, "profiles")?,
+            dynamic_groups: section(&mut sections, "dynamicGroups")?,
+            job_templates: section(&mut sections, "jobTemplates")?,
+            warnings: Vec::new(),
         };
         catalog.names_are_unique()?;
-        for (i, thing_type) in catalog.thing_types.iter().enumerate() {
-            let count = thing_type.searchable_attributes.len();
-            if count > MOST_SEARCHABLE {
-                return Err(Failure::invalid(
-                    &format!("thingTypes[{i}].searchableAttributes"),
-                    format!(
-                        "the thing type {} has {count} searchable attributes",
-                        thing_type.name
-                    ),
-                    format!("AWS allows {MOST_SEARCHABLE}, and they can never be changed."),
-                ));
-            }
-        }
         for (i, policy) in catalog.policies.iter().enumerate() {
-            check_document(&format!("policies[{i}].document"), &policy.document)?;
+            let path = format!("policies[{i}].document");
+            check_document(&path, &policy.document)?;
+            catalog.warnings.extend(advise(&path, &policy.document));
         }
         for (i, group) in catalog.groups.iter().enumerate() {
             catalog.check_group(&format!("groups[{i}]"), group, default_group)?;
@@ -68,6 +62,13 @@ impl Catalog {
         for (i, profile) in catalog.profiles.iter().enumerate() {
             catalog.check_profile(&format!("profiles[{i}]"), profile, default_group)?;
         }
+        catalog.check_types()?;
+        catalog.check_billing_groups()?;
+        for (i, template) in catalog.job_templates.iter().enumerate() {
+            check_template(&format!("jobTemplates[{i}]"), template)?;
+        }
+        let warnings = catalog.check_dynamic_groups(default_group)?;
+        catalog.warnings.extend(warnings);
         catalog.sort_groups();
         Ok(catalog)
     }
@@ -83,7 +84,15 @@ impl Catalog {
             "billingGroups",
             self.billing_groups.iter().map(|b| b.name.as_str()),
         )?;
-        unique("profiles", self.profiles.iter().map(|p| p.name.as_str()))
+        unique("profiles", self.profiles.iter().map(|p| p.name.as_str()))?;
+        unique(
+            "dynamicGroups",
+            self.dynamic_groups.iter().map(|d| d.name.as_str()),
+        )?;
+        unique(
+            "jobTemplates",
+            self.job_templates.iter().map(|t| t.name.as_str()),
+        )
     }
 
     fn check_group(
@@ -328,7 +337,7 @@ fn unique<'a>(section: &str, names: impl Iterator<Item = &'a str>) -> Result<(),
     Ok(())
 }
 
-fn undeclared(path: &str, what: &str, name: &str) -> Failure {
+pub(super) fn undeclared(path: &str, what: &str, name: &str) -> Failure {
     Failure::invalid(
         path,
         format!("the catalog declares no {what} {name}"),
