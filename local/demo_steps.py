@@ -40,6 +40,8 @@ KINDS = {
     "groups": "group",
     "billingGroups": "billing group",
     "profiles": "profile",
+    "dynamicGroups": "dynamic group",
+    "jobTemplates": "job template",
 }
 
 
@@ -86,11 +88,11 @@ class Demo:
             declared = {(KINDS[section], entry["name"]) for section, part in sections.items() for entry in part}
             answer = self.lamp("catalog", "apply", file)
             report.need("lamp ends with exit code 0", (answer.exit, answer.stderr), (0, ""))
-            there = {(each["kind"], each["name"]) for part in ("created", "unchanged") for each in answer.document[part]}
+            there = {(each["kind"], each["name"]) for part in ("changes", "unchanged") for each in answer.document[part]}
             report.check(f"each of the {len(declared)} entries declared is there", sorted(declared - there), [])
             report.count("declared", len(declared))
             again = self.lamp("catalog", "apply", file).document
-            report.check("applied again, it finds nothing to do", again["created"], [])
+            report.check("applied again, it finds nothing to do", again["changes"], [])
             properties = self.aws.iot.describe_thing_type(thingTypeName="streetlight")["thingTypeProperties"]
             report.check(
                 "AWS has the thing type, with its three searchable attributes",

@@ -67,6 +67,9 @@ pub struct UpdatePlan {
     pub after: Desired,
     /// What of that the update is about.
     pub touched: Touched,
+    /// The groups that it is to leave, be it in them by the registry or not.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub leave: BTreeSet<GroupName>,
 }
 
 /// What AWS holds of what an update needs to be there.
@@ -210,6 +213,7 @@ pub fn decide(
         before,
         after,
         touched,
+        leave: request.leave_groups.clone(),
     })))
 }
 
@@ -262,6 +266,12 @@ impl UpdatePlan {
             failure: None,
             expires_at: Some(now.plus_millis(KEPT_MILLIS).epoch_seconds()),
         }
+    }
+
+    /// Every group that the update is about.
+    pub fn groups(&self) -> BTreeSet<GroupName> {
+        let named = [&self.before.groups, &self.after.groups, &self.leave];
+        named.into_iter().flatten().cloned().collect()
     }
 
     /// What an operation is to make of the device: what was asked for, or what

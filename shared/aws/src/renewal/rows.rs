@@ -277,6 +277,7 @@ fn operation(rotation: &Rotation, now: Moment) -> Operation {
         lease_until: Moment(0),
         attempt: 0,
         plan: None,
+        update: None,
         mint: None,
         certificate_id: None,
         deletion: None,

@@ -128,8 +128,9 @@ impl Moves {
         let is_in = |group: &&GroupName| seen.groups.contains(group.as_str());
         let join: BTreeSet<_> = wanted.iter().filter(|g| !is_in(g)).cloned().collect();
         // What the thing is in besides is not the registry's to decide.
-        let ours = plan.before.groups.union(&plan.after.groups);
+        let ours = plan.groups();
         let leave: BTreeSet<_> = ours
+            .iter()
             .filter(|group| is_in(group) && !wanted.contains(*group))
             .cloned()
             .collect();
