@@ -56,7 +56,11 @@ pub(crate) struct Which {
 impl Which {
     fn call(&self) -> Result<Call, Failure> {
         let call = Call::put(&["catalog"]).body(read(&self.file)?);
-        Ok(if self.drain { call.query("drain", "true") } else { call })
+        Ok(if self.drain {
+            call.query("drain", "true")
+        } else {
+            call
+        })
     }
 }
 
@@ -82,7 +86,11 @@ pub(crate) async fn run(
             let call = which.call()?;
             let answer = apply(&connect().await?, &call, *once).await?;
             write(&answer, false, format);
-            for (reason, names) in answer["progress"]["failures"].as_object().into_iter().flatten() {
+            for (reason, names) in answer["progress"]["failures"]
+                .as_object()
+                .into_iter()
+                .flatten()
+            {
                 output::note(&format!("{}: {reason}", output::plain(names)));
             }
             Ok(exit(&answer))
@@ -129,7 +137,9 @@ fn add(changes: &mut Value, more: Value) {
         return;
     };
     let same = |a: &Value, b: &Value| {
-        ["action", "kind", "name"].iter().all(|field| a[field] == b[field])
+        ["action", "kind", "name"]
+            .iter()
+            .all(|field| a[field] == b[field])
     };
     for change in more {
         if !all.iter().any(|known| same(known, &change)) {
@@ -192,7 +202,10 @@ mod tests {
             (json!({"status": "PLANNED", "changes": [{}]}), Exit::Done),
             (json!({"status": "PENDING"}), Exit::Pending),
             (json!({"status": "DONE", "kept": [{}]}), Exit::Pending),
-            (json!({"status": "PENDING", "progress": {"stalled": true}}), Exit::Failed),
+            (
+                json!({"status": "PENDING", "progress": {"stalled": true}}),
+                Exit::Failed,
+            ),
             (json!({"status": "REFUSED", "refused": [{}]}), Exit::Refused),
         ] {
             assert_eq!(exit(&answer), wanted, "{answer}");

@@ -19,11 +19,7 @@ pub(crate) struct Arguments {
     renewal_days: u64,
 }
 
-pub(crate) async fn run(
-    arguments: &Arguments,
-    api: &Api,
-    format: Format,
-) -> Result<Exit, Failure> {
+pub(crate) async fn run(arguments: &Arguments, api: &Api, format: Format) -> Result<Exit, Failure> {
     let call = Call::get(&["cost"])
         .query("by", "billingGroup")
         .query("jobsPerDevice", &arguments.jobs_per_device.to_string())
@@ -38,7 +34,13 @@ pub(crate) async fn run(
 }
 
 fn show(report: &Value) {
-    let headings = ["billing group", "devices", "renewals", "jobs", "USD a month"];
+    let headings = [
+        "billing group",
+        "devices",
+        "renewals",
+        "jobs",
+        "USD a month",
+    ];
     let mut table = output::table(&headings);
     for item in report["items"].as_array().into_iter().flatten() {
         let line = |at: usize| number(&item["lines"][at]["quantity"], 1);
@@ -51,7 +53,10 @@ fn show(report: &Value) {
         ]);
     }
     output::line(&table.to_string());
-    output::note(&format!("{} USD a month in all. Assumed:", number(&report["usd"], 4)));
+    output::note(&format!(
+        "{} USD a month in all. Assumed:",
+        number(&report["usd"], 4)
+    ));
     for assumption in report["assumptions"].as_array().into_iter().flatten() {
         output::note(&format!("  {}", output::plain(assumption)));
     }

@@ -115,7 +115,11 @@ pub(crate) fn styled(text: &str, colour: Color, attribute: Attribute) -> String 
         Color::Cyan => 36,
         _ => 39,
     };
-    let bold = if attribute == Attribute::Bold { "1;" } else { "" };
+    let bold = if attribute == Attribute::Bold {
+        "1;"
+    } else {
+        ""
+    };
     format!("\u{1b}[{bold}{code}m{text}\u{1b}[0m")
 }
 

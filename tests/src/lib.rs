@@ -17,5 +17,6 @@ pub mod device;
 pub mod faults;
 pub mod inventory;
 pub mod lamp;
+pub mod organisation;
 pub mod removal;
 pub mod rotation;

@@ -41,7 +41,10 @@ pub(super) fn show(answer: &Value, dry_run: bool) {
         }
     }
     for warning in each(&answer["warnings"]) {
-        let (field, text) = (output::plain(&warning["field"]), output::plain(&warning["text"]));
+        let (field, text) = (
+            output::plain(&warning["field"]),
+            output::plain(&warning["text"]),
+        );
         output::note(&format!("warning: {field}: {text}"));
     }
     output::line(&summary(answer, dry_run));
@@ -55,7 +58,10 @@ fn headline(change: &Value) -> String {
     let action = change["action"].as_str().unwrap_or_default();
     let found = ACTIONS.iter().find(|(name, ..)| *name == action);
     let (sign, colour) = found.map_or(("?", Color::White), |(_, sign, colour, _)| (sign, *colour));
-    let (kind, name) = (output::plain(&change["kind"]), output::plain(&change["name"]));
+    let (kind, name) = (
+        output::plain(&change["kind"]),
+        output::plain(&change["name"]),
+    );
     let text = output::styled(&format!("{sign} {kind} {name}"), colour, Attribute::Bold);
     match change["note"].as_str() {
         Some(note) => format!("{text}  ({note})"),
@@ -103,13 +109,18 @@ fn summary(answer: &Value, dry_run: bool) -> String {
     let parts: Vec<_> = ACTIONS
         .iter()
         .filter_map(|(action, _, _, verb)| {
-            let of = each(&answer["changes"]).filter(|c| c["action"] == *action).count();
+            let of = each(&answer["changes"])
+                .filter(|c| c["action"] == *action)
+                .count();
             (of > 0).then(|| format!("{of} {verb}"))
         })
         .collect();
     let moved = answer["progress"]["moved"].as_u64();
     let moved = moved.map_or_else(String::new, |moved| format!(" {moved} devices moved."));
-    format!("{heading}: {}.{moved} {unchanged} unchanged.", parts.join(", "))
+    format!(
+        "{heading}: {}.{moved} {unchanged} unchanged.",
+        parts.join(", ")
+    )
 }
 
 #[cfg(test)]
@@ -121,7 +132,11 @@ mod tests {
     fn a_summary_counts_by_what_is_done() {
         let change = |action: &str| json!({"action": action});
         for (answer, dry_run, wanted) in [
-            (json!({"unchanged": [1, 2]}), true, "Plan: nothing to do. 2 unchanged."),
+            (
+                json!({"unchanged": [1, 2]}),
+                true,
+                "Plan: nothing to do. 2 unchanged.",
+            ),
             (
                 json!({"changes": [change("update"), change("create"), change("create")]}),
                 true,
@@ -145,7 +160,10 @@ mod tests {
     #[test]
     fn a_field_is_shown_before_and_after() {
         let field = json!({"field": "description", "before": "a", "after": null});
-        assert_eq!(described(&field, &json!("update")), "description: \"a\" → none");
+        assert_eq!(
+            described(&field, &json!("update")),
+            "description: \"a\" → none"
+        );
         assert_eq!(described(&field, &json!("delete")), "description: \"a\"");
         assert_eq!(short(&json!("x".repeat(100))).chars().count(), 61);
     }

@@ -157,7 +157,12 @@ fn show(outcomes: &[Outcome]) {
                     output::good("updated")
                 };
                 let version = output::plain(&device["version"]);
-                [outcome.name.as_str().into(), verb, changed.into(), version.into()]
+                [
+                    outcome.name.as_str().into(),
+                    verb,
+                    changed.into(),
+                    version.into(),
+                ]
             }
             Err(failure) => [
                 outcome.name.as_str().into(),

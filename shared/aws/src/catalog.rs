@@ -159,6 +159,7 @@ impl Catalogs {
         deadline: Moment,
     ) -> Result<Applied, Failure> {
         let time = Time {
+            catalog: &catalog.name,
             until: clock::now().plus_millis(MOVING_MILLIS),
             deadline,
         };
@@ -195,7 +196,7 @@ impl Catalogs {
         &self,
         plan: &CatalogPlan,
         applied: &mut Applied,
-        time: Time,
+        time: Time<'_>,
     ) -> Result<(), Failure> {
         for stage in catalog::stages(&plan.steps) {
             let one_by_one = stage.iter().any(|step| step.item.one_by_one());

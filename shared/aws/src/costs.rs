@@ -7,7 +7,7 @@
 use aws_sdk_dynamodb::types::Select;
 use futures_util::future::try_join_all;
 use lamplighter_domain::Failure;
-use lamplighter_domain::catalog::{ItemKind, Owned};
+use lamplighter_domain::catalog::{ItemKind, OwnedRow};
 use lamplighter_domain::cost::{CostQuery, Report};
 use lamplighter_domain::device::{BILLING_SHARDS, billing_shard};
 use lamplighter_domain::names::BillingGroupName;
@@ -17,11 +17,11 @@ use crate::table::{self, CATALOG, Table};
 
 const INDEX: &str = "billing";
 
-/// The report by billing group: those of the catalog, and no group at all.
+/// The report by billing group: those of catalogs, and no group at all.
 pub async fn report(table: &Table, asked: CostQuery) -> Result<Report, Failure> {
     let mut groups = vec![None];
     for item in table.partition(CATALOG).await? {
-        let owned: Owned = table::read(item)?;
+        let OwnedRow { owned, .. } = table::read(item)?;
         if owned.kind == ItemKind::BillingGroup {
             groups.push(Some(BillingGroupName::parse(&owned.name)?));
         }

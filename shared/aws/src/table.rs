@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use lamplighter_domain::Failure;
 use lamplighter_domain::authority::AuthorityId;
-use lamplighter_domain::catalog::Owned;
+use lamplighter_domain::catalog::OwnedRow;
 use lamplighter_domain::csr::PublicKeyId;
 use lamplighter_domain::names::{
     CaseId, CertificateId, GroupName, JobTemplateName, OperationId, PolicyName, ProfileName,
@@ -132,10 +132,11 @@ impl Key {
         Self::new(format!("TEMPLATE#{name}"), "TEMPLATE")
     }
 
-    /// `CATALOG / kind#name`: that a catalog made something.
-    pub fn owned(owned: &Owned) -> Self {
-        let kind = owned.kind.name().replace(' ', "-");
-        Self::new(CATALOG.to_owned(), format!("{kind}#{}", owned.name))
+    /// `CATALOG / catalog#kind#name`: that a catalog made something.
+    pub fn owned(row: &OwnedRow) -> Self {
+        let kind = row.owned.kind.name().replace(' ', "-");
+        let sk = format!("{}#{kind}#{}", row.catalog, row.owned.name);
+        Self::new(CATALOG.to_owned(), sk)
     }
 
     /// `SWEEP#id / SWEEP`.

@@ -12,7 +12,8 @@ use serde_json::Value;
 
 use crate::claim::Profile;
 use crate::names::{
-    AttributeName, AttributeValue, BillingGroupName, GroupName, PolicyName, ThingTypeName,
+    AttributeName, AttributeValue, BillingGroupName, CatalogName, GroupName, PolicyName,
+    ThingTypeName,
 };
 
 mod advice;
@@ -35,7 +36,7 @@ pub use advice::Warning;
 pub use asked::Asked;
 pub use definition::{Definition, DefinitionRow, Materialize, OnEnter};
 pub use document::check_document;
-pub use item::{Action, Change, Entry, Field, Item, ItemKind, Owned, Step, stages};
+pub use item::{Action, Change, Entry, Field, Item, ItemKind, Owned, OwnedRow, Step, stages};
 pub use plan::{CatalogPlan, Kept, Refusal, plan};
 pub use removal::looks;
 pub use seen::{BillingGroupSeen, GroupSeen, Observed, ThingTypeSeen, Users};
@@ -46,6 +47,8 @@ pub use versions::{NextVersion, next_version};
 /// A checked catalog: every reference leads somewhere within it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Catalog {
+    /// Its name. Catalogs of different names leave alone what is each other's.
+    pub name: CatalogName,
     /// Thing types.
     pub thing_types: Vec<ThingType>,
     /// Policies.

@@ -118,6 +118,10 @@ name!(
     ProfileName, "profile", "profile name", 128, "-_:"
 );
 name!(
+    /// A catalog's name.
+    CatalogName, "name", "catalog's name", 128, "-_:"
+);
+name!(
     /// A job template's name.
     JobTemplateName, "jobTemplate", "job template name", 64, "-_"
 );

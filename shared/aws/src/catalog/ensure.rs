@@ -24,11 +24,12 @@ pub(super) enum Ensured {
 impl Catalogs {
     /// Ensures a step. What is made is on record as the catalog's first, and
     /// what is removed last, so that nothing is forgotten when it breaks off.
-    pub(super) async fn ensure(&self, step: &Step, time: Time) -> Result<Ensured, Failure> {
+    pub(super) async fn ensure(&self, step: &Step, time: Time<'_>) -> Result<Ensured, Failure> {
         let item = &step.item;
         if let Some(made) = item.makes() {
-            let key = Key::owned(&made);
-            let first = self.table.put_new(&key, &made).await?;
+            let row = time.row(made);
+            let key = Key::owned(&row);
+            let first = self.table.put_new(&key, &row).await?;
             let done = self.carry_out(item, time).await;
             // Somebody else was faster, and what they made is not the catalog's.
             if first && matches!(&done, Err(f) if f.kind == lamplighter_domain::Kind::Conflict) {
@@ -38,12 +39,13 @@ impl Catalogs {
         }
         let done = self.carry_out(item, time).await?;
         if let (Ensured::Done, Some(removed)) = (&done, item.removes()) {
-            self.table.remove(&Key::owned(&removed)).await?;
+            let row = time.row(removed.clone());
+            self.table.remove(&Key::owned(&row)).await?;
         }
         Ok(done)
     }
 
-    async fn carry_out(&self, item: &Item, time: Time) -> Result<Ensured, Failure> {
+    async fn carry_out(&self, item: &Item, time: Time<'_>) -> Result<Ensured, Failure> {
         let (aws, rows) = (&self.organisation, &self.table);
         match item {
             Item::ThingType { made, .. } => aws.create_thing_type(made).await?,

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use futures_util::{StreamExt as _, stream};
-use lamplighter_domain::catalog::Item;
-use lamplighter_domain::names::ThingName;
+use lamplighter_domain::catalog::{Item, Owned, OwnedRow};
+use lamplighter_domain::names::{CatalogName, ThingName};
 use lamplighter_domain::time::Moment;
 use lamplighter_domain::update::UpdateRequest;
 use lamplighter_domain::{Failure, Kind};
@@ -56,18 +56,31 @@ impl Progress {
     }
 }
 
-/// Until when devices are moved, and when the invocation is certain to have
-/// ended.
+/// Whose steps are done, until when devices are moved, and when the invocation
+/// is certain to have ended.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Time {
+pub(super) struct Time<'a> {
+    pub(super) catalog: &'a CatalogName,
     pub(super) until: Moment,
     pub(super) deadline: Moment,
+}
+
+impl Time<'_> {
+    /// That the catalog made something.
+    pub(super) fn row(self, owned: Owned) -> OwnedRow {
+        let catalog = self.catalog.clone();
+        OwnedRow { catalog, owned }
+    }
 }
 
 impl Catalogs {
     /// Moves devices until none is left or time is up. Of those that cannot be
     /// moved it says why.
-    pub(super) async fn move_devices(&self, item: &Item, time: Time) -> Result<Progress, Failure> {
+    pub(super) async fn move_devices(
+        &self,
+        item: &Item,
+        time: Time<'_>,
+    ) -> Result<Progress, Failure> {
         let request = request(item);
         let (mut progress, mut token) = (Progress::default(), None);
         loop {

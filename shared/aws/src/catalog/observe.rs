@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use lamplighter_domain::Failure;
 use lamplighter_domain::catalog::{
-    Catalog, DefinitionRow, ItemKind, JobTemplate, Observed, Owned, TypeRow, Users, looks,
+    Catalog, DefinitionRow, ItemKind, JobTemplate, Observed, Owned, OwnedRow, TypeRow, Users, looks,
 };
 use lamplighter_domain::claim::Profile;
 use lamplighter_domain::names::{
@@ -30,11 +30,10 @@ impl Catalogs {
 
     async fn first_look(&self, catalog: &Catalog) -> Result<Observed, Failure> {
         let (aws, rows) = (&self.organisation, &self.table);
-        let items = rows.partition(CATALOG).await?;
-        let owned: BTreeSet<Owned> = items
-            .into_iter()
-            .map(table::read)
-            .collect::<Result<_, _>>()?;
+        let items = rows.partition(CATALOG).await?.into_iter();
+        let made: Vec<OwnedRow> = items.map(table::read).collect::<Result<_, _>>()?;
+        let ours = made.into_iter().filter(|row| row.catalog == catalog.name);
+        let owned: BTreeSet<Owned> = ours.map(|row| row.owned).collect();
         let names = Names {
             owned: &owned,
             declared: &catalog.declared(),

@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 use super::{BillingGroup, Definition, Group, JobTemplate, Policy, ThingType, TypeRow};
 use crate::claim::Profile;
 use crate::names::{
-    BillingGroupName, GroupName, JobTemplateName, PolicyName, ProfileName, ThingTypeName,
+    BillingGroupName, CatalogName, GroupName, JobTemplateName, PolicyName, ProfileName,
+    ThingTypeName,
 };
 
 /// What something of a catalog is.
@@ -57,8 +58,7 @@ impl ItemKind {
     }
 }
 
-/// `CATALOG / kind#name`: something that a catalog made, under the name that
-/// the catalog declares.
+/// Something that a catalog made, under the name that the catalog declares.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Owned {
     /// What it is.
@@ -75,6 +75,16 @@ impl Owned {
             name: name.to_string(),
         }
     }
+}
+
+/// `CATALOG / catalog#kind#name`: which catalog made something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnedRow {
+    /// The catalog.
+    pub catalog: CatalogName,
+    /// What it made.
+    #[serde(flatten)]
+    pub owned: Owned,
 }
 
 /// One thing, as the caller reads it.

@@ -10,7 +10,7 @@ use super::template::check_template;
 use super::{Catalog, Group, check_document};
 use crate::claim::Profile;
 use crate::failure::Failure;
-use crate::names::{GroupName, ThingName};
+use crate::names::{CatalogName, GroupName, ThingName};
 use crate::request::CreateRequest;
 
 /// A catalog's JSON is at most this long.
@@ -24,6 +24,9 @@ const MOST_TOPIC_BYTES: usize = 256;
 const MOST_TOPIC_SLASHES: usize = 7;
 /// AWS: a thing's name has at most this many characters.
 const LONGEST_NAME: usize = 128;
+
+/// The name of a catalog that says none.
+const UNNAMED: &str = "default";
 
 const SECTIONS: [&str; 7] = [
     "thingTypes",
@@ -41,6 +44,7 @@ impl Catalog {
     pub fn parse(json: &[u8], default_group: &GroupName) -> Result<Self, Failure> {
         let mut sections = sections(json)?;
         let mut catalog = Self {
+            name: name(&mut sections)?,
             thing_types: section(&mut sections, "thingTypes")?,
             policies: section(&mut sections, "policies")?,
             groups: section(&mut sections, "groups")?,
@@ -244,6 +248,19 @@ impl Catalog {
     }
 }
 
+/// The name that stands beside the sections, if one does.
+fn name(sections: &mut Map<String, Value>) -> Result<CatalogName, Failure> {
+    match sections.remove("name") {
+        None | Some(Value::Null) => CatalogName::parse(UNNAMED),
+        Some(Value::String(name)) => CatalogName::parse(&name),
+        Some(_) => Err(Failure::invalid(
+            "name",
+            "the catalog's name is no text",
+            "Write a name, with quotes if it is a number.",
+        )),
+    }
+}
+
 fn sections(json: &[u8]) -> Result<Map<String, Value>, Failure> {
     if json.len() > MOST_BODY_BYTES {
         return Err(Failure::invalid(
@@ -263,7 +280,7 @@ fn sections(json: &[u8]) -> Result<Map<String, Value>, Failure> {
     })?;
     match sections
         .keys()
-        .find(|key| !SECTIONS.contains(&key.as_str()))
+        .find(|key| *key != "name" && !SECTIONS.contains(&key.as_str()))
     {
         Some(key) => Err(Failure::invalid(
             key,

@@ -381,13 +381,16 @@ fn a_hierarchy_is_at_most_seven_deep() {
 /// The published schema is held to the same cases by `.ci/check_catalog.py`.
 #[test]
 fn the_cases_that_the_published_schema_is_held_to() {
-    let cases: Vec<Value> = serde_json::from_str(include_str!("../../fixtures/catalogs.json")).unwrap();
+    let cases: Vec<Value> =
+        serde_json::from_str(include_str!("../../fixtures/catalogs.json")).unwrap();
     assert!(cases.len() > 20);
     for case in cases {
         let parsed = parse(&case["catalog"]);
         assert_eq!(parsed.is_ok(), case["parser"] == true, "{case}: {parsed:?}");
         let both = case["parser"] == case["schema"];
-        let said = case["case"].as_str().is_some_and(|text| text.ends_with("only the parser sees it"));
+        let said = case["case"]
+            .as_str()
+            .is_some_and(|text| text.ends_with("only the parser sees it"));
         assert_ne!(both, said, "{case}");
     }
 }
