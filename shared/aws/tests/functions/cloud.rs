@@ -193,6 +193,7 @@ impl World {
         let parts: Vec<_> = path.splitn(2, '/').collect();
         match (method, parts.as_slice()) {
             ("GET", ["endpoint"]) => ok(&json!({ "endpointAddress": "data.example" })),
+            ("GET", ["tags"]) => ok(&json!({ "tags": [] })),
             ("GET", ["event-configurations"]) => {
                 let all: Map<_, _> = self
                     .events
