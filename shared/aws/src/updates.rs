@@ -232,8 +232,8 @@ impl Updates {
         loop {
             looks += 1;
             let seen = self.things.seen(name, plan).await?;
-            let done = self.carry_out(operation, &effects(plan, operation.status, &seen, around)?);
-            match done.await {
+            let stages = effects(plan, operation.status, &seen, around)?;
+            match self.carry_out(operation, &stages).await {
                 Err(busy) if busy.kind == Kind::Busy && looks < LOOKS => {}
                 ended => return ended,
             }

@@ -117,16 +117,16 @@ fn check_action(path: &str, action: &str, allows: bool) -> Result<(), Failure> {
 }
 
 fn check_resource(path: &str, resource: &str, allows: bool) -> Result<(), Failure> {
+    if resource == "*" && !allows {
+        return Ok(());
+    }
     if resource == "*" {
-        return match allows {
-            false => Ok(()),
-            true => Err(Failure::invalid(
-                path,
-                "the resource \"*\" is every device's",
-                "Name what belongs to the device: \
-                 arn:aws:iot:*:*:client/${iot:Connection.Thing.ThingName}, for instance.",
-            )),
-        };
+        return Err(Failure::invalid(
+            path,
+            "the resource \"*\" is every device's",
+            "Name what belongs to the device: \
+             arn:aws:iot:*:*:client/${iot:Connection.Thing.ThingName}, for instance.",
+        ));
     }
     let parts: Vec<_> = resource.splitn(6, ':').collect();
     let [arn, _, service, _, _, rest] = parts[..] else {

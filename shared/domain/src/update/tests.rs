@@ -158,6 +158,8 @@ fn what_a_request_makes_of_a_device() {
 
 #[test]
 fn what_stands_in_the_way() {
+    use DeviceStatus::{Active, Creating, Deleting, Stuck};
+    use OperationStatus::{Compensated, Done, Running, Undoing};
     let plan = planned(&json!({"thingType": "t"})).unwrap();
     let update = |status, lease| {
         let id = OperationId::from_random([2; 16]);
@@ -166,8 +168,6 @@ fn what_stands_in_the_way() {
         operation.status = status;
         operation
     };
-    use DeviceStatus::{Active, Creating, Deleting, Stuck};
-    use OperationStatus::{Compensated, Done, Running, Undoing};
     for (device, operation, wanted) in [
         (Active, None, Ok(Standing::Free)),
         (Active, Some(update(Done, 200)), Ok(Standing::Free)),
@@ -402,6 +402,8 @@ fn what_is_not_touched_is_left_as_it_is() {
 
 #[test]
 fn what_aws_would_refuse_is_refused_first() {
+    type Spoil = fn(&mut Surroundings);
+
     let group = |bears_policy, root: &str| {
         Some(GroupSeen {
             dynamic: false,
@@ -422,7 +424,6 @@ fn what_aws_would_refuse_is_refused_first() {
         ..Surroundings::default()
     };
     plan.admit(&fine).unwrap();
-    type Spoil = fn(&mut Surroundings);
     let cases: [(Spoil, &str); 6] = [
         (|s| s.thing_type = None, "thingType"),
         (

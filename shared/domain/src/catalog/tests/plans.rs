@@ -7,6 +7,7 @@ use crate::time::Moment;
 pub(super) const NOW: Moment = Moment(1_800_000_000_000);
 
 /// What is there after one step.
+#[expect(clippy::too_many_lines, reason = "one arm for each kind of step")]
 fn done(item: &Item, seen: &mut Observed) {
     if let Some(made) = item.makes() {
         seen.owned.insert(made);
@@ -290,7 +291,7 @@ fn what_was_changed_by_hand_is_put_back() {
                     .get_mut(&name("milan"))
                     .unwrap()
                     .policies
-                    .extend(["more".to_owned()])
+                    .extend(["more".to_owned()]);
             },
             &["- attachment more to milan"],
         ),
@@ -431,7 +432,7 @@ fn what_no_catalog_made_is_left_as_it_is() {
                     .get_mut(&name("milan"))
                     .unwrap()
                     .policies
-                    .extend(["more".to_owned()])
+                    .extend(["more".to_owned()]);
             },
             ItemKind::Group,
             "policies",
@@ -445,7 +446,7 @@ fn what_no_catalog_made_is_left_as_it_is() {
             |s| {
                 s.thing_types
                     .values_mut()
-                    .for_each(|t| t.description.clear())
+                    .for_each(|t| t.description.clear());
             },
             ItemKind::ThingType,
             "description",
