@@ -9,14 +9,14 @@ use crate::output;
 /// Longer values are cut.
 const WIDEST: usize = 60;
 
-/// What is done, its sign, its colour and its verb.
-const ACTIONS: [(&str, &str, Color, &str); 6] = [
-    ("create", "+", Color::Green, "to create"),
-    ("update", "~", Color::Yellow, "to change"),
-    ("replace", "±", Color::Magenta, "to replace"),
-    ("migrate", "→", Color::Cyan, "to move devices from"),
-    ("drain", "→", Color::Cyan, "to move devices out of"),
-    ("delete", "-", Color::Red, "to delete"),
+/// What is done, its sign and colour, and how it is counted before and after.
+const ACTIONS: [(&str, &str, Color, [&str; 2]); 6] = [
+    ("create", "+", Color::Green, ["to create", "created"]),
+    ("update", "~", Color::Yellow, ["to change", "changed"]),
+    ("replace", "±", Color::Magenta, ["to replace", "replaced"]),
+    ("migrate", "→", Color::Cyan, ["to migrate", "migrated"]),
+    ("drain", "→", Color::Cyan, ["to drain", "drained"]),
+    ("delete", "-", Color::Red, ["to delete", "deleted"]),
 ];
 
 pub(super) fn show(answer: &Value, dry_run: bool) {
@@ -108,7 +108,8 @@ fn summary(answer: &Value, dry_run: bool) -> String {
     }
     let parts: Vec<_> = ACTIONS
         .iter()
-        .filter_map(|(action, _, _, verb)| {
+        .filter_map(|(action, _, _, [before, after])| {
+            let verb = if dry_run { before } else { after };
             let of = each(&answer["changes"])
                 .filter(|c| c["action"] == *action)
                 .count();
@@ -145,7 +146,7 @@ mod tests {
             (
                 json!({"changes": [change("migrate")], "status": "PENDING", "progress": {"moved": 7}}),
                 false,
-                "Applied so far: 1 to move devices from. 7 devices moved. 0 unchanged.",
+                "Applied so far: 1 migrated. 7 devices moved. 0 unchanged.",
             ),
             (
                 json!({"changes": [change("create")], "refused": [1]}),
