@@ -126,16 +126,16 @@ async fn a_policy_changes_by_versions_and_the_oldest_makes_room() {
     let versions = describe(cloud, &format!("/policies/{policy}/version"))
         .await
         .expect(200);
-    let ids: Vec<_> = versions["policyVersions"]
-        .as_array()
-        .expect("versions")
-        .iter();
-    let ids: Vec<_> = ids
-        .map(|v| v["versionId"].as_str().expect("an id"))
-        .collect();
+    let ids = versions["policyVersions"].as_array().expect("versions");
+    let id = |version: &Value| version["versionId"].as_str().expect("an id").to_owned();
+    let ids: Vec<_> = ids.iter().map(id).collect();
     // The second version is the one that stops.
     assert_eq!(
-        (ids.len(), ids.contains(&"2"), ids.contains(&"1")),
+        (
+            ids.len(),
+            ids.contains(&"2".to_owned()),
+            ids.contains(&"1".to_owned())
+        ),
         (5, true, false),
         "{ids:?}"
     );
@@ -180,12 +180,9 @@ async fn what_was_changed_by_hand_is_shown_and_put_back_and_what_is_not_ours_is_
 
     // Somebody else's group, and somebody else's policy of the same name.
     make_group(cloud, &org.of("square"), None).await;
-    org.catalog["groups"]
-        .as_array_mut()
-        .expect("groups")
-        .push(json!({
-            "name": org.of("square"), "description": "Another",
-        }));
+    let square = json!({"name": org.of("square"), "description": "Another"});
+    let groups = org.catalog["groups"].as_array_mut();
+    groups.expect("groups").push(square);
     let refused = org.apply(cloud, "").await;
     assert_eq!(refused.status, 409, "{}", refused.answer);
     assert_eq!(

@@ -123,7 +123,9 @@ impl Updates {
         let Some(earlier) = self.claims.operation(id).await? else {
             return Ok(false);
         };
-        if earlier.thing_name != *name || earlier.kind != OperationKind::Update {
+        let of_this = earlier.thing_name == *name && earlier.kind == OperationKind::Update;
+        // A deletion has ended it; the device of this name is another one.
+        if !of_this || earlier.status == OperationStatus::Failed {
             return Err(Failure::conflict(
                 "idempotencyKey",
                 "it was used for something else",
