@@ -260,6 +260,10 @@ fn described(path: &str, made: &Value) -> Value {
         seen["thingGroupArn"] = group_arn(group).into();
         seen["thingGroupMetadata"] = json!({ "parentGroupName": made["parentGroupName"] });
     }
+    if let Some(group) = path.strip_prefix("billing-groups/") {
+        seen["billingGroupArn"] =
+            format!("arn:aws:iot:{REGION}:123456789012:billinggroup/{group}").into();
+    }
     seen
 }
 
