@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 use super::*;
 
 mod plans;
+mod removals;
 mod types;
 
 fn default_group() -> GroupName {
