@@ -49,7 +49,7 @@ impl Claims {
         let after = &plan
             .ok_or_else(|| Failure::bug("an update without a plan"))?
             .after;
-        let changed = became(record, after, operation);
+        let updated = became(record, after, operation);
         let name = &operation.thing_name;
         let mut set = "SET attributes = :attributes, #groups = :groups, version = :version, \
                        billingShard = :shard"
@@ -65,8 +65,8 @@ impl Claims {
             .expression_attribute_values(":active", table::attribute(&DeviceStatus::Active)?)
             .expression_attribute_values(":attributes", table::attribute(&after.attributes)?)
             .expression_attribute_values(":groups", table::attribute(&after.groups)?)
-            .expression_attribute_values(":version", table::attribute(&changed.version)?)
-            .expression_attribute_values(":shard", table::attribute(&changed.billing_shard)?);
+            .expression_attribute_values(":version", table::attribute(&updated.version)?)
+            .expression_attribute_values(":shard", table::attribute(&updated.billing_shard)?);
         let optional = [
             (
                 "thingType",
@@ -82,14 +82,14 @@ impl Claims {
         for (field, value, name) in optional {
             match name {
                 Some(name) => {
-                    set += &format!(", {field} = {value}");
+                    set.extend([", ", field, " = ", value]);
                     device = device.expression_attribute_values(value, table::attribute(&name)?);
                 }
                 None => gone.push(field),
             }
         }
         if !gone.is_empty() {
-            set += &format!(" REMOVE {}", gone.join(", "));
+            set.extend([" REMOVE ".to_owned(), gone.join(", ")]);
         }
         let ended = self.end(operation, OperationStatus::Done, None, now)?;
         let changes = vec![
@@ -97,7 +97,7 @@ impl Claims {
             update_item(ended)?,
         ];
         self.ended(changes).await?;
-        Ok(changed)
+        Ok(updated)
     }
 
     /// Ends an update that was taken back, or could not be.
