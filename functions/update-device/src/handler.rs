@@ -20,7 +20,7 @@ pub(crate) async fn handle(
     let deadline = Moment(event.context.deadline);
     let request = event.payload;
     Ok(match update(updates, &request, deadline).await {
-        Ok(updated) => answer(&updated),
+        Ok(done) => answer(&done),
         Err(failure) => http::problem(&failure, None),
     })
 }
