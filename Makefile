@@ -95,6 +95,7 @@ check-template: venv ## cfn-lint and sam validate, without suppressions
 	$(LINT_ENV) .venv/bin/cfn-lint template.yaml
 	$(LINT_ENV) .venv/bin/sam validate --lint --template template.yaml
 	$(PYTHON) .ci/check_events.py
+	$(PYTHON) .ci/check_catalog.py
 
 .PHONY: check-licences
 check-licences: tools ## Licences, sources and bans of dependencies; advisories where their database is

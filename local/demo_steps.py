@@ -42,6 +42,8 @@ KINDS = {
     "groups": "group",
     "billingGroups": "billing group",
     "profiles": "profile",
+    "dynamicGroups": "dynamic group",
+    "jobTemplates": "job template",
 }
 
 
@@ -89,14 +91,14 @@ class Demo:
                 (self.aws.things(), self.aws.certificates()), (set(), set()),
             )
             sections = yaml.safe_load(file.read_text())
-            declared = {(KINDS[section], entry["name"]) for section, part in sections.items() for entry in part}
+            declared = {(kind, entry["name"]) for section, kind in KINDS.items() for entry in sections.get(section, [])}
             answer = self.lamp("catalog", "apply", file)
             report.need("lamp ends with exit code 0", (answer.exit, answer.stderr), (0, ""))
-            there = {(each["kind"], each["name"]) for part in ("created", "unchanged") for each in answer.document[part]}
+            there = {(each["kind"], each["name"]) for part in ("changes", "unchanged") for each in answer.document[part]}
             report.check(f"each of the {len(declared)} entries declared is there", sorted(declared - there), [])
             report.count("declared", len(declared))
             again = self.lamp("catalog", "apply", file).document
-            report.check("applied again, it finds nothing to do", again["created"], [])
+            report.check("applied again, it finds nothing to do", again["changes"], [])
             properties = self.aws.iot.describe_thing_type(thingTypeName="streetlight")["thingTypeProperties"]
             report.check(
                 "AWS has the thing type, with its three searchable attributes",

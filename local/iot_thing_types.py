@@ -5,17 +5,24 @@ AWS IoT API Reference, "CreateThingType", "DeprecateThingType" and
 than 5 minutes after its deprecation. The emulator takes any number and deletes
 at once. That name and searchable attributes cannot change, and that a type with
 things is not deleted, it has right.
+
+`POST /_lamplighter/thing-types/age` `{name, seconds}` puts a deprecation back in
+time, so that a test need not wait.
 """
 
 from __future__ import annotations
 
 import time
+from typing import Any
 
+from ministack.core.responses import request_scope
 from ministack.services import iot
 
+from local import control
 from local.iot_answers import invalid
 from local.iot_attributes import is_attribute_name
 from local.iot_routes import Response
+from local.settings import ACCOUNT, REGION
 
 MAX_SEARCHABLE = 3
 DEPRECATED_SECONDS = 300
@@ -35,6 +42,7 @@ def install() -> None:
 
     iot._create_thing_type = create_thing_type
     iot._handle_thing_type = handle_thing_type
+    control.extend("POST", "thing-types/age", _age)
 
 
 def _too_early(name: str) -> Response | None:
@@ -43,6 +51,17 @@ def _too_early(name: str) -> Response | None:
     if since is None or time.time() - since >= DEPRECATED_SECONDS:
         return None
     return invalid("ThingType must be deprecated for at least 5 minutes before deletion")
+
+
+def _age(asked: dict[str, Any]) -> tuple[int, Any]:
+    with request_scope(ACCOUNT, REGION):
+        found = iot._thing_types.get(asked.get("name"))
+        since = (found or {}).get("thingTypeMetadata", {}).get("deprecationDate")
+        if since is None:
+            return 404, {"message": "there is no deprecated thing type of that name"}
+        found["thingTypeMetadata"]["deprecationDate"] = since - int(asked.get("seconds") or 0)
+        iot._thing_types[asked["name"]] = found
+    return 200, {}
 
 
 def _searchable_refusal(names: list) -> Response | None:

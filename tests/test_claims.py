@@ -108,6 +108,7 @@ def batch(outputs: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> 
     ]}
     catalog = folder / "catalog.yaml"
     catalog.write_text(json.dumps({
+        "name": name,
         "thingTypes": [{"name": name, "searchableAttributes": ["city"]}],
         "policies": [{"name": name, "document": document}],
         "groups": [{"name": name, "policies": [name]}],

@@ -65,6 +65,10 @@ impl Call {
         Self::new(Method::POST, segments)
     }
 
+    pub(crate) fn patch(segments: &[&str]) -> Self {
+        Self::new(Method::PATCH, segments)
+    }
+
     pub(crate) fn put(segments: &[&str]) -> Self {
         Self::new(Method::PUT, segments)
     }

@@ -1,27 +1,67 @@
 //! `lamp catalog`: the fleet's declared organisation, compared and applied.
 
-use std::path::{Path, PathBuf};
+mod show;
 
-use clap::Subcommand;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use crate::api::{Api, Call};
 use crate::failure::{Exit, Failure};
 use crate::output::{self, Format};
+use crate::progress;
+
+/// Between two requests of one application, while AWS settles.
+const PAUSE: Duration = Duration::from_secs(2);
+/// How often an application that moves nobody is repeated.
+const MOST_IDLE: u32 = 5;
 
 /// What can be done with a catalog.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Show what applying it would do, and change nothing
     Plan {
-        /// The catalog, a YAML file
-        file: PathBuf,
+        #[command(flatten)]
+        which: Which,
+
+        /// End with exit code 4 when there is something to do
+        #[arg(long)]
+        detailed_exit_code: bool,
     },
-    /// Create what is missing of it; nothing that is there is changed
+    /// Make what is missing, and change or remove what a catalog made
     Apply {
-        /// The catalog, a YAML file
-        file: PathBuf,
+        #[command(flatten)]
+        which: Which,
+
+        /// Send one request, even if it leaves something to be done
+        #[arg(long)]
+        once: bool,
     },
+}
+
+/// Which catalog, and what may be done for it.
+#[derive(Debug, Args)]
+pub(crate) struct Which {
+    /// The catalog, a YAML file
+    file: PathBuf,
+
+    /// Take devices out of groups and billing groups that are no longer
+    /// declared, instead of refusing to remove them
+    #[arg(long)]
+    drain: bool,
+}
+
+impl Which {
+    fn call(&self) -> Result<Call, Failure> {
+        let call = Call::put(&["catalog"]).body(read(&self.file)?);
+        Ok(if self.drain {
+            call.query("drain", "true")
+        } else {
+            call
+        })
+    }
 }
 
 pub(crate) async fn run(
@@ -29,24 +69,109 @@ pub(crate) async fn run(
     connect: impl AsyncFn() -> Result<Api, Failure>,
     format: Format,
 ) -> Result<Exit, Failure> {
-    let (file, dry_run) = match command {
-        Command::Plan { file } => (file, true),
-        Command::Apply { file } => (file, false),
+    match command {
+        Command::Plan {
+            which,
+            detailed_exit_code,
+        } => {
+            let call = which.call()?.query("dryRun", "true");
+            let answer = connect().await?.send(call).await?.body;
+            write(&answer, true, format);
+            Ok(match exit(&answer) {
+                Exit::Done if *detailed_exit_code && is_filled(&answer["changes"]) => Exit::Pending,
+                exit => exit,
+            })
+        }
+        Command::Apply { which, once } => {
+            let call = which.call()?;
+            let answer = apply(&connect().await?, &call, *once).await?;
+            write(&answer, false, format);
+            for (reason, names) in answer["progress"]["failures"]
+                .as_object()
+                .into_iter()
+                .flatten()
+            {
+                output::note(&format!("{}: {reason}", output::plain(names)));
+            }
+            Ok(exit(&answer))
+        }
+    }
+}
+
+/// Sends a catalog until all that can be done is done. The answer tells what
+/// was changed by all of the requests.
+async fn apply(api: &Api, call: &Call, once: bool) -> Result<Value, Failure> {
+    let mut answer = api.send(call.clone()).await?.body;
+    let mut changes = answer["changes"].take();
+    let (mut moved, mut idle) = (0, 0);
+    let mut bar = None;
+    while answer["status"] == "PENDING" && !once && answer["progress"]["stalled"] != true {
+        let count = |field: &str| answer["progress"][field].as_u64().unwrap_or_default();
+        idle = if count("moved") == 0 { idle + 1 } else { 0 };
+        if idle > MOST_IDLE {
+            break;
+        }
+        moved += count("moved");
+        let bar = bar.get_or_insert_with(|| progress::bar("moving", 0));
+        bar.set_length(moved + count("left"));
+        bar.set_position(moved);
+        if idle > 0 {
+            tokio::time::sleep(PAUSE).await;
+        }
+        answer = api.send(call.clone()).await?.body;
+        add(&mut changes, answer["changes"].take());
+    }
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    if let Some(last) = answer["progress"]["moved"].as_u64() {
+        answer["progress"]["moved"] = (moved + last).into();
+    }
+    answer["changes"] = changes;
+    Ok(answer)
+}
+
+/// Adds the changes that were not there before.
+fn add(changes: &mut Value, more: Value) {
+    let (Value::Array(all), Value::Array(more)) = (changes, more) else {
+        return;
     };
-    let mut call = Call::put(&["catalog"]).body(read(file)?);
-    if dry_run {
-        call = call.query("dryRun", "true");
+    let same = |a: &Value, b: &Value| {
+        ["action", "kind", "name"]
+            .iter()
+            .all(|field| a[field] == b[field])
+    };
+    for change in more {
+        if !all.iter().any(|known| same(known, &change)) {
+            all.push(change);
+        }
     }
-    let answer = connect().await?.send(call).await?.body;
-    if format.is_json() {
-        output::document(&answer);
+}
+
+/// What an answer means: refused, still to be done, or done. Something that is
+/// left alone is left to be done.
+fn exit(answer: &Value) -> Exit {
+    if is_filled(&answer["refused"]) {
+        Exit::Refused
+    } else if answer["progress"]["stalled"] == true {
+        Exit::Failed
+    } else if answer["status"] == "PENDING" || is_filled(&answer["kept"]) {
+        Exit::Pending
     } else {
-        show(&answer, dry_run);
+        Exit::Done
     }
-    let refused = answer["refused"]
-        .as_array()
-        .is_some_and(|refused| !refused.is_empty());
-    Ok(if refused { Exit::Refused } else { Exit::Done })
+}
+
+fn is_filled(list: &Value) -> bool {
+    list.as_array().is_some_and(|list| !list.is_empty())
+}
+
+fn write(answer: &Value, dry_run: bool, format: Format) {
+    if format.is_json() {
+        output::document(answer);
+    } else {
+        show::show(answer, dry_run);
+    }
 }
 
 /// The catalog as JSON.
@@ -65,42 +190,33 @@ fn parse(text: &str) -> Result<Value, serde_yaml_ng::Error> {
     serde_yaml_ng::from_str(text)
 }
 
-fn show(answer: &Value, dry_run: bool) {
-    let created = if dry_run {
-        "would be created"
-    } else {
-        "created"
-    };
-    let mut table = output::table(&["what", "name", "", "why"]);
-    for (part, verb) in [
-        ("created", created),
-        ("unchanged", "as declared"),
-        ("refused", "refused"),
-    ] {
-        for item in answer[part].as_array().into_iter().flatten() {
-            let (kind, name, reason) = described(item);
-            let verb = match part {
-                "created" => output::good(verb),
-                "refused" => output::bad(verb),
-                _ => verb.into(),
-            };
-            table.add_row([kind.into(), name.into(), verb, reason.into()]);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn how_an_application_ends() {
+        for (answer, wanted) in [
+            (json!({"status": "DONE"}), Exit::Done),
+            (json!({"status": "PLANNED", "changes": [{}]}), Exit::Done),
+            (json!({"status": "PENDING"}), Exit::Pending),
+            (json!({"status": "DONE", "kept": [{}]}), Exit::Pending),
+            (
+                json!({"status": "PENDING", "progress": {"stalled": true}}),
+                Exit::Failed,
+            ),
+            (json!({"status": "REFUSED", "refused": [{}]}), Exit::Refused),
+        ] {
+            assert_eq!(exit(&answer), wanted, "{answer}");
         }
     }
-    output::line(&table.to_string());
-}
 
-/// Kind, name and reason of one entry of an answer.
-fn described(item: &Value) -> (String, String, String) {
-    match item {
-        Value::String(text) => {
-            let (kind, name) = text.split_once('/').unwrap_or(("", text));
-            (kind.to_owned(), name.to_owned(), String::new())
-        }
-        item => (
-            output::plain(&item["kind"]),
-            output::plain(&item["name"]),
-            output::plain(&item["reason"]),
-        ),
+    #[test]
+    fn changes_of_several_requests_are_told_once() {
+        let change = |name: &str| json!({"action": "drain", "kind": "group", "name": name});
+        let mut all = json!([change("a")]);
+        add(&mut all, json!([change("a"), change("b")]));
+        assert_eq!(all, json!([change("a"), change("b")]));
     }
 }

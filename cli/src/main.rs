@@ -11,6 +11,7 @@ mod ca;
 mod case;
 mod catalog;
 mod cert;
+mod cost;
 mod device;
 mod failure;
 mod fleet;
@@ -86,6 +87,8 @@ enum Group {
     /// Shared policies: every device under one stopped at once
     #[command(subcommand)]
     Policy(policy::Command),
+    /// What each billing group costs in a month
+    Cost(cost::Arguments),
     /// Sweeps: the renewal of what is due
     #[command(subcommand)]
     Sweep(sweep::Command),
@@ -120,6 +123,7 @@ async fn run(lamp: &Lamp) -> Result<Exit, Failure> {
         Group::Cert(command) => cert::run(command, &connect().await?, lamp.output, now()).await,
         Group::Case(command) => case::run(command, &connect().await?, lamp.output).await,
         Group::Policy(command) => policy::run(command, &connect().await?, lamp.output).await,
+        Group::Cost(arguments) => cost::run(arguments, &connect().await?, lamp.output).await,
         Group::Sweep(command) => sweep::run(command, &connect().await?, lamp.output).await,
         Group::Operation(command) => operation::run(command, &connect().await?, lamp.output).await,
     }

@@ -102,6 +102,27 @@ pub(crate) fn facts<'a>(facts: impl IntoIterator<Item = (&'a str, String)>) -> T
     table
 }
 
+/// Text in a colour, where a terminal shows it.
+pub(crate) fn styled(text: &str, colour: Color, attribute: Attribute) -> String {
+    if !io::stdout().is_terminal() {
+        return text.to_owned();
+    }
+    let code = match colour {
+        Color::Red => 31,
+        Color::Green => 32,
+        Color::Yellow => 33,
+        Color::Magenta => 35,
+        Color::Cyan => 36,
+        _ => 39,
+    };
+    let bold = if attribute == Attribute::Bold {
+        "1;"
+    } else {
+        ""
+    };
+    format!("\u{1b}[{bold}{code}m{text}\u{1b}[0m")
+}
+
 /// Something that is as it should be.
 pub(crate) fn good(text: impl ToString) -> Cell {
     Cell::new(text).fg(Color::Green)

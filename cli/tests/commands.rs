@@ -373,7 +373,7 @@ fn a_catalog_is_sent_as_json_and_a_refusal_is_exit_code_3() {
         let service = Service::answering(|_| {
             Reply::new(
                 200,
-                json!({ "created": [], "unchanged": [], "refused": refused }),
+                json!({ "status": "PLANNED", "changes": [], "unchanged": [], "refused": refused }),
             )
         });
         let file = service.file("catalog.yaml", "thingTypes:\n  - name: streetlight\n");

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from local.tests.controls import control
 from local.tests.iot_refusals import refused
 from local.tests.mqtt_device import new_identity
 
@@ -101,3 +102,38 @@ def test_a_type_is_deleted_five_minutes_after_its_deprecation(iot, thing_type):
     iot.deprecate_thing_type(thingTypeName=thing_type)
     with refused("InvalidRequestException"):
         iot.delete_thing_type(thingTypeName=thing_type)
+
+
+def test_five_minutes_on_a_deprecated_type_goes_unless_a_thing_has_it(cloud, iot, unique, thing_type):
+    light = unique("light")
+    iot.create_thing(thingName=light, thingTypeName=thing_type)
+    assert control(cloud, "POST", "thing-types/age", {"name": thing_type, "seconds": 301})[0] == 404
+    iot.deprecate_thing_type(thingTypeName=thing_type)
+    assert control(cloud, "POST", "thing-types/age", {"name": thing_type, "seconds": 301})[0] == 200
+    with refused("InvalidRequestException"):
+        iot.delete_thing_type(thingTypeName=thing_type)
+    iot.update_thing(thingName=light, removeThingType=True)
+    iot.delete_thing_type(thingTypeName=thing_type)
+    with refused("ResourceNotFoundException"):
+        iot.describe_thing_type(thingTypeName=thing_type)
+
+
+def test_a_deprecation_can_be_undone(iot, unique, thing_type):
+    iot.deprecate_thing_type(thingTypeName=thing_type)
+    iot.deprecate_thing_type(thingTypeName=thing_type, undoDeprecate=True)
+    iot.create_thing(thingName=unique("light"), thingTypeName=thing_type)
+    with refused("InvalidRequestException"):
+        iot.delete_thing_type(thingTypeName=thing_type)
+
+
+def test_no_thing_is_given_a_deprecated_type_later(iot, unique, thing_type):
+    name = unique("light")
+    iot.create_thing(thingName=name)
+    iot.deprecate_thing_type(thingTypeName=thing_type)
+    with refused("InvalidRequestException"):
+        iot.update_thing(thingName=name, thingTypeName=thing_type)
+
+
+def test_a_type_has_no_full_stop_in_its_name(iot, unique):
+    with refused("InvalidRequestException"):
+        iot.create_thing_type(thingTypeName=unique("type") + ".v2")

@@ -18,5 +18,6 @@ pub mod enrolment;
 pub mod faults;
 pub mod inventory;
 pub mod lamp;
+pub mod organisation;
 pub mod removal;
 pub mod rotation;

@@ -9,6 +9,7 @@ mod list;
 mod preregister;
 mod renew;
 mod run;
+mod update;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -37,6 +38,8 @@ pub(crate) enum Command {
     },
     /// Delete devices and everything linked to them
     Delete(delete::Arguments),
+    /// Change devices' attributes, groups, billing group and thing type
+    Update(update::Arguments),
     /// Renew devices' certificates, with proof
     Renew(renew::Arguments),
     /// Fetch a device's private key from the vault, which hands it out once
@@ -62,6 +65,7 @@ pub(crate) async fn run(
         Command::List(arguments) => list::run(arguments, &connect().await?, format).await,
         Command::Show { name } => list::show(name, &connect().await?, format).await,
         Command::Delete(arguments) => delete::run(arguments, &connect().await?, format).await,
+        Command::Update(arguments) => update::run(arguments, connect, format).await,
         Command::Renew(arguments) => renew::run(arguments, &connect().await?, format).await,
         Command::Credentials(arguments) => credentials::run(arguments, connect, format).await,
         Command::EnrolmentToken(issue) => enrol::issue(issue, &connect().await?, format).await,

@@ -3,11 +3,12 @@
 use std::convert::Infallible;
 
 use lambda_runtime::LambdaEvent;
-use lamplighter_aws::catalog::{Applied, Catalogs};
+use lamplighter_aws::catalog::{Applied, Catalogs, Status};
 use lamplighter_aws::http;
 use lamplighter_domain::Failure;
-use lamplighter_domain::catalog::{Catalog, is_dry_run};
+use lamplighter_domain::catalog::{Asked, Catalog};
 use lamplighter_domain::names::GroupName;
+use lamplighter_domain::time::Moment;
 
 /// Answers one request.
 pub(crate) async fn handle(
@@ -15,21 +16,23 @@ pub(crate) async fn handle(
     default_group: &GroupName,
     event: LambdaEvent<http::Request>,
 ) -> Result<http::Response, Infallible> {
+    let deadline = Moment(event.context.deadline);
     let applied: Result<(Applied, bool), Failure> = async {
         let request = event.payload;
-        let dry_run = is_dry_run(request.raw_query_string.as_deref().unwrap_or_default())?;
+        let asked = Asked::parse(request.raw_query_string.as_deref().unwrap_or_default())?;
         let catalog = Catalog::parse(&http::body(&request)?, default_group)?;
-        let applied = if dry_run {
-            catalogs.plan(&catalog).await?
+        let applied = if asked.dry_run {
+            catalogs.plan(&catalog, asked).await?
         } else {
-            catalogs.apply(&catalog).await?
+            catalogs.apply(&catalog, asked, deadline).await?
         };
-        Ok((applied, dry_run))
+        Ok((applied, asked.dry_run))
     }
     .await;
     Ok(match applied {
         Ok((applied, dry_run)) => match applied.refusal() {
             Some(failure) if !dry_run => http::problem_with(&failure, &applied),
+            _ if applied.status == Status::Pending => http::answer(202, &applied),
             _ => http::answer(200, &applied),
         },
         Err(failure) => http::problem(&failure, None),

@@ -6,8 +6,8 @@ use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use lamplighter_aws::catalog::Catalogs;
 use lamplighter_aws::organisation::Organisation;
 use lamplighter_aws::table::Table;
+use lamplighter_aws::updates::Updates;
 use lamplighter_aws::{http, setup, telemetry};
-use lamplighter_domain::names::GroupName;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -16,8 +16,9 @@ async fn main() -> Result<(), Error> {
     let catalogs = Catalogs {
         organisation: Organisation::new(&sdk),
         table: Table::from_env(&sdk)?,
+        updates: Updates::from_env(&sdk)?,
     };
-    let default_group = GroupName::parse(&setup::required("DEFAULT_GROUP")?)?;
+    let default_group = catalogs.updates.default_group.clone();
     run(service_fn(|event: LambdaEvent<http::Request>| {
         handler::handle(&catalogs, &default_group, event)
     }))

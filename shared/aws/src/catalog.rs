@@ -1,21 +1,32 @@
-//! Applies a catalog: look, compare, create what is missing, look again.
+//! Applies a catalog: look, compare, do what differs, look again.
 //!
-//! Nothing is remembered between two applications, so one that was cut off is
-//! taken up by applying the same catalog again (invariant 6).
+//! What is remembered between two applications is what catalogs made; how far
+//! one has come is seen by looking. So one that was cut off is taken up by
+//! applying the same catalog again (invariant 6).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use lamplighter_domain::catalog::{self, Catalog, CatalogPlan, Entry, Item, Observed};
-use lamplighter_domain::claim::Profile;
-use lamplighter_domain::names::ThingTypeName;
-use lamplighter_domain::stop::Lock;
+use lamplighter_domain::catalog::{
+    self, Asked, Catalog, CatalogPlan, Change, Entry, Kept, Refusal, Warning,
+};
+use lamplighter_domain::time::Moment;
 use lamplighter_domain::{Failure, Kind};
 use serde::{Deserialize, Serialize};
 
-use crate::failure::{self, Cause};
+use crate::clock;
 use crate::organisation::Organisation;
-use crate::table::{self, Key, Table};
+use crate::table::Table;
+use crate::updates::Updates;
+
+mod ensure;
+mod moves;
+mod observe;
+
+pub use moves::Progress;
+
+use ensure::Ensured;
+use moves::Time;
 
 /// How many calls are under way at once: well under the quotas of the
 /// reading calls, and about that of `AttachPolicy`.
@@ -23,50 +34,106 @@ const AT_ONCE: usize = 8;
 /// Somebody else creates the same things meanwhile: how often that is met by
 /// looking again.
 const MOST_LOOKS: usize = 3;
+/// For how long one request moves devices. A caller waits for half a minute at
+/// most, and the last device has to be done by then.
+const MOVING_MILLIS: u64 = 12_000;
 
 /// Everything that applying a catalog works with.
 #[derive(Clone)]
 pub struct Catalogs {
     /// AWS IoT.
     pub organisation: Organisation,
-    /// The registry, for profiles and topics.
+    /// The registry.
     pub table: Table,
+    /// What moves devices.
+    pub updates: Updates,
+}
+
+/// How far a catalog has been applied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Status {
+    /// It was only compared.
+    #[default]
+    Planned,
+    /// It was refused, and nothing was done.
+    Refused,
+    /// Some of it is still to be done: apply it again.
+    Pending,
+    /// All of it is so, but for what has to wait.
+    Done,
 }
 
 /// What applying a catalog came to, or would come to.
 #[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Applied {
-    /// What was created, or would be.
-    pub created: Vec<Entry>,
+    /// How far it has come.
+    pub status: Status,
+    /// What was changed, or would be.
+    pub changes: Vec<Change>,
     /// What was there, as declared.
     pub unchanged: Vec<Entry>,
-    /// What is there and differs.
-    pub refused: Vec<catalog::Refusal>,
+    /// What cannot be.
+    pub refused: Vec<Refusal>,
+    /// What is left alone because somebody has stopped it.
+    pub kept: Vec<Kept>,
+    /// What can only be done later.
+    pub waiting: Vec<Kept>,
+    /// What is allowed and hardly meant.
+    pub warnings: Vec<Warning>,
+    /// How far devices have been moved, if some were to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
 }
 
 impl Applied {
-    /// What carrying the plan out comes to.
-    fn of(plan: CatalogPlan) -> Self {
+    /// A plan as it is shown.
+    fn of(plan: &CatalogPlan, catalog: &Catalog) -> Self {
+        let changes = plan.steps.iter().filter_map(|step| step.change.clone());
         Self {
-            created: plan.create.iter().map(Item::entry).collect(),
-            unchanged: plan.unchanged,
-            refused: plan.refused,
+            status: Status::Planned,
+            changes: changes.collect(),
+            unchanged: plan.unchanged.clone(),
+            refused: plan.refused.clone(),
+            kept: plan.kept.clone(),
+            waiting: plan.waiting.clone(),
+            warnings: catalog.warnings.clone(),
+            progress: None,
         }
     }
 
     /// Why the catalog was not applied, if anything of it was refused.
     pub fn refusal(&self) -> Option<Failure> {
         let first = self.refused.first()?;
-        let reasons: Vec<_> = self
-            .refused
-            .iter()
-            .map(|refusal| refusal.reason.as_str())
-            .collect();
+        let reasons: Vec<_> = self.refused.iter().map(|r| r.reason.as_str()).collect();
+        let remedy = format!("Nothing was applied. {}", first.remedy);
         Some(Failure::conflict(
             &first.entry.name,
             reasons.join(". "),
-            "Nothing was applied. Declare what is there, or change it in AWS IoT by hand.",
+            remedy,
         ))
+    }
+
+    /// Notes what a step has left to be done.
+    fn note(&mut self, step: &catalog::Step, ensured: Ensured) {
+        match ensured {
+            Ensured::Done => {}
+            Ensured::Later(reason) => {
+                self.status = Status::Pending;
+                let entry = step.change.as_ref().map(|change| change.entry.clone());
+                self.waiting.extend(entry.map(|entry| Kept {
+                    entry,
+                    reason: reason.to_owned(),
+                }));
+            }
+            Ensured::Moving(progress) => {
+                if progress.left > 0 || progress.more {
+                    self.status = Status::Pending;
+                }
+                self.progress.get_or_insert_default().add(progress);
+            }
+        }
     }
 }
 
@@ -79,20 +146,34 @@ struct Topics {
 
 impl Catalogs {
     /// Compares, and changes nothing.
-    pub async fn plan(&self, catalog: &Catalog) -> Result<Applied, Failure> {
-        let seen = self.observe(catalog).await?;
-        Ok(Applied::of(catalog::plan(catalog, &seen)))
+    pub async fn plan(&self, catalog: &Catalog, asked: Asked) -> Result<Applied, Failure> {
+        Ok(Applied::of(&self.compare(catalog, asked).await?, catalog))
     }
 
-    /// Creates what is missing. If anything is refused, nothing is created.
-    pub async fn apply(&self, catalog: &Catalog) -> Result<Applied, Failure> {
+    /// Does what differs. If anything is refused, nothing is done. `deadline`
+    /// is when this invocation is certain to have ended.
+    pub async fn apply(
+        &self,
+        catalog: &Catalog,
+        asked: Asked,
+        deadline: Moment,
+    ) -> Result<Applied, Failure> {
+        let time = Time {
+            catalog: &catalog.name,
+            until: clock::now().plus_millis(MOVING_MILLIS),
+            deadline,
+        };
         for _ in 0..MOST_LOOKS {
-            let mut plan = catalog::plan(catalog, &self.observe(catalog).await?);
+            let plan = self.compare(catalog, asked).await?;
+            let mut applied = Applied::of(&plan, catalog);
             if !plan.refused.is_empty() {
-                plan.create.clear();
+                applied.status = Status::Refused;
+                applied.changes.clear();
+                return Ok(applied);
             }
-            match self.create(&plan.create).await {
-                Ok(()) => return Ok(Applied::of(plan)),
+            applied.status = Status::Done;
+            match self.carry_out_all(&plan, &mut applied, time).await {
+                Ok(()) => return Ok(applied),
                 // Somebody else was faster: what they made is looked at next.
                 Err(failure) if failure.kind == Kind::Conflict => {}
                 Err(failure) => return Err(failure),
@@ -104,129 +185,36 @@ impl Catalogs {
         ))
     }
 
-    /// Looks at everything that the catalog names.
-    async fn observe(&self, catalog: &Catalog) -> Result<Observed, Failure> {
-        let aws = &self.organisation;
-        let topics = catalog.topics();
-        let thing_types = each(catalog.thing_types.iter().map(|t| &t.name), |name| {
-            aws.thing_type(name)
-        });
-        let policies = each(catalog.policies.iter().map(|p| &p.name), |name| {
-            aws.policy(name)
-        });
-        let stopped = each(catalog.policies.iter().map(|p| &p.name), async |name| {
-            self.table.get::<Lock>(&Key::policy_lock(name)).await
-        });
-        let groups = each(catalog.groups.iter().map(|g| &g.name), async |name| {
-            Ok(aws.group(name).await?.map(|group| group.seen))
-        });
-        let billing_groups = each(catalog.billing_groups.iter().map(|b| &b.name), |name| {
-            aws.billing_group(name)
-        });
-        let profiles = each(catalog.profiles.iter().map(|p| &p.name), async |name| {
-            self.table.get::<Profile>(&Key::profile(name)).await
-        });
-        let topics = each(topics.keys(), |name| self.topics(name));
-        Ok(Observed {
-            thing_types: thing_types.await?,
-            policies: policies.await?,
-            stopped: stopped.await?.into_keys().collect(),
-            groups: groups.await?,
-            billing_groups: billing_groups.await?,
-            profiles: profiles.await?,
-            topics: topics.await?,
-        })
+    async fn compare(&self, catalog: &Catalog, asked: Asked) -> Result<CatalogPlan, Failure> {
+        let seen = self.observe(catalog).await?;
+        Ok(catalog::plan(catalog, &seen, asked.drain, clock::now()))
     }
 
-    async fn topics(&self, name: &ThingTypeName) -> Result<Option<BTreeSet<String>>, Failure> {
-        let row = self.table.get::<Topics>(&Key::topics(name)).await?;
-        Ok(row.map(|row| row.topics))
-    }
-
-    /// Creates in stages, in each everything at once.
-    async fn create(&self, items: &[Item]) -> Result<(), Failure> {
-        for stage in catalog::stages(items) {
-            stream::iter(stage.iter().map(|item| self.ensure(item)))
-                .buffer_unordered(AT_ONCE)
-                .try_collect::<()>()
+    /// Does everything in stages, in each all at once. What cannot be done yet
+    /// keeps what comes after it.
+    async fn carry_out_all(
+        &self,
+        plan: &CatalogPlan,
+        applied: &mut Applied,
+        time: Time<'_>,
+    ) -> Result<(), Failure> {
+        for stage in catalog::stages(&plan.steps) {
+            let one_by_one = stage.iter().any(|step| step.item.one_by_one());
+            let work = stage.iter().map(async |step| {
+                let ensured = self.ensure(step, time).await?;
+                Ok::<_, Failure>((step, ensured))
+            });
+            let done: Vec<_> = stream::iter(work)
+                .buffer_unordered(if one_by_one { 1 } else { AT_ONCE })
+                .try_collect()
                 .await?;
+            for (step, ensured) in done {
+                applied.note(step, ensured);
+            }
+            if applied.status == Status::Pending {
+                break;
+            }
         }
         Ok(())
     }
-
-    async fn ensure(&self, item: &Item) -> Result<(), Failure> {
-        let aws = &self.organisation;
-        match item {
-            Item::ThingType(thing_type) => aws.create_thing_type(thing_type).await,
-            Item::Policy(policy) => aws.create_policy(policy).await,
-            Item::BillingGroup(group) => aws.create_billing_group(group).await,
-            Item::Group { group, .. } => aws.create_group(group).await,
-            Item::Attachment { policy, group } => aws.attach_policy(policy, group).await,
-            Item::Topics { thing_type, topics } => self.put_topics(thing_type, topics).await,
-            Item::Profile(profile) => self.put_profile(profile).await,
-        }
-    }
-
-    async fn put_topics(
-        &self,
-        thing_type: &ThingTypeName,
-        topics: &BTreeSet<String>,
-    ) -> Result<(), Failure> {
-        let row = table::write(
-            &Key::topics(thing_type),
-            &Topics {
-                topics: topics.clone(),
-            },
-        )?;
-        self.table
-            .client
-            .put_item()
-            .table_name(&self.table.name)
-            .set_item(Some(row))
-            .send()
-            .await
-            .map(drop)
-            .map_err(|error| failure::of("dynamodb:PutItem", &error))
-    }
-
-    /// Records a profile; one that is there by now is for the next look.
-    async fn put_profile(&self, profile: &Profile) -> Result<(), Failure> {
-        let put = self
-            .table
-            .client
-            .put_item()
-            .table_name(&self.table.name)
-            .set_item(Some(table::write(&Key::profile(&profile.name), profile)?))
-            .condition_expression("attribute_not_exists(PK)")
-            .send()
-            .await;
-        match put {
-            Ok(_) => Ok(()),
-            Err(error) if failure::cause(&error) == Cause::Condition => Err(Failure::conflict(
-                "profiles",
-                format!("the profile {} has just been made", profile.name),
-                "Apply the catalog again.",
-            )),
-            Err(error) => Err(failure::of("dynamodb:PutItem", &error)),
-        }
-    }
-}
-
-/// What a look at each name found, some names at once.
-async fn each<'a, N, T, F>(
-    names: impl Iterator<Item = &'a N>,
-    look: impl Fn(&'a N) -> F,
-) -> Result<BTreeMap<N, T>, Failure>
-where
-    N: Ord + Clone + 'a,
-    F: Future<Output = Result<Option<T>, Failure>>,
-{
-    stream::iter(names.map(|name| {
-        let looking = look(name);
-        async move { Ok(looking.await?.map(|found| (name.clone(), found))) }
-    }))
-    .buffer_unordered(AT_ONCE)
-    .try_filter_map(async |found| Ok(found))
-    .try_collect()
-    .await
 }

@@ -323,7 +323,7 @@ impl Claims {
     }
 
     /// Writes an end; whoever lost the operation meanwhile must not undo anything.
-    async fn ended(&self, changes: Vec<TransactWriteItem>) -> Result<(), Failure> {
+    pub(crate) async fn ended(&self, changes: Vec<TransactWriteItem>) -> Result<(), Failure> {
         match self.table.transact(changes).await? {
             None => Ok(()),
             Some(_) => Err(taken_over()),
@@ -331,7 +331,7 @@ impl Claims {
     }
 
     /// The operation's end, on the condition that it is still ours.
-    fn end(
+    pub(crate) fn end(
         &self,
         operation: &Operation,
         to: OperationStatus,
@@ -357,7 +357,11 @@ impl Claims {
         Ok(update)
     }
 
-    fn put(&self, key: &Key, value: &impl serde::Serialize) -> Result<PutBuilder, Failure> {
+    pub(crate) fn put(
+        &self,
+        key: &Key,
+        value: &impl serde::Serialize,
+    ) -> Result<PutBuilder, Failure> {
         Ok(Put::builder()
             .table_name(&self.table.name)
             .set_item(Some(table::write(key, value)?)))
@@ -371,12 +375,12 @@ fn owner(plan: &CreatePlan) -> KeyOwner {
     }
 }
 
-fn put_item(put: PutBuilder) -> Result<TransactWriteItem, Failure> {
+pub(crate) fn put_item(put: PutBuilder) -> Result<TransactWriteItem, Failure> {
     let put = put.build().map_err(table::incomplete)?;
     Ok(TransactWriteItem::builder().put(put).build())
 }
 
-fn update_item(update: UpdateBuilder) -> Result<TransactWriteItem, Failure> {
+pub(crate) fn update_item(update: UpdateBuilder) -> Result<TransactWriteItem, Failure> {
     let update = update.build().map_err(table::incomplete)?;
     Ok(TransactWriteItem::builder().update(update).build())
 }
@@ -385,6 +389,6 @@ fn taken_over() -> Failure {
     Failure::busy("another delivery has taken over this operation", 1)
 }
 
-fn status(status: OperationStatus) -> Result<AttributeValue, Failure> {
+pub(crate) fn status(status: OperationStatus) -> Result<AttributeValue, Failure> {
     table::attribute(&status)
 }

@@ -30,6 +30,7 @@ use crate::server_ca::AMAZON_ROOT_CA_1;
 use crate::setup;
 use crate::table::Table;
 use crate::things::Things;
+use crate::type_names::TypeNames;
 use crate::vault::{self, FreshKey, Vault};
 
 /// Everything a creation works with; built once, in init.
@@ -54,6 +55,8 @@ pub struct Creator {
     pub server_ca_pem: String,
     /// At what age certificates of AWS IoT's own authority are renewed.
     pub renewal_age: RenewalAge,
+    /// Which of AWS's thing types a declared one is.
+    pub type_names: TypeNames,
 }
 
 /// What a creation answers.
@@ -104,12 +107,43 @@ impl Creator {
             server_ca_pem: setup::optional("SERVER_CA_PEM")
                 .unwrap_or_else(|| AMAZON_ROOT_CA_1.to_owned()),
             renewal_age: setup::renewal_age()?,
+            type_names: TypeNames::default(),
         })
     }
 
     /// Creates the device, or finds it created. `deadline` is when this
     /// invocation is certain to have ended; until then nobody else takes over.
+    ///
+    /// A thing type is named as the catalog declares it. Where that is refused
+    /// and the registry knows another name for it by now, that is tried.
     pub async fn create(
+        &self,
+        mut request: CreateRequest,
+        idempotency_key: Option<&str>,
+        deadline: Moment,
+    ) -> Result<Created, Failure> {
+        let Some(declared) = request.thing_type.clone() else {
+            return self.create_as(request, idempotency_key, deadline).await;
+        };
+        let tried = self.type_names.known(&declared);
+        request.thing_type = Some(tried.clone());
+        let first = self
+            .create_as(request.clone(), idempotency_key, deadline)
+            .await;
+        match first {
+            Err(failure) if failure.field.as_deref() == Some("thingType") => {
+                let table = &self.claims.table;
+                let Some(name) = self.type_names.learn(table, &declared, &tried).await? else {
+                    return Err(failure);
+                };
+                request.thing_type = Some(name);
+                self.create_as(request, idempotency_key, deadline).await
+            }
+            ended => ended,
+        }
+    }
+
+    async fn create_as(
         &self,
         request: CreateRequest,
         idempotency_key: Option<&str>,

@@ -6,7 +6,7 @@ use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse
 use aws_lambda_events::encodings::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, RETRY_AFTER};
 use lamplighter_domain::Failure;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -63,6 +63,14 @@ pub fn caller(request: &ApiGatewayV2httpRequest) -> Result<String, Failure> {
 /// An answer with a JSON body.
 pub fn answer(status: u16, body: &impl Serialize) -> Response {
     respond(status, "application/json", body)
+}
+
+/// The same answer with the version of what it shows, as an entity tag.
+pub fn tagged(mut response: Response, version: u64) -> Response {
+    if let Ok(tag) = HeaderValue::from_str(&format!("\"{version}\"")) {
+        response.headers.insert(ETAG, tag);
+    }
+    response
 }
 
 /// The same answer, which no cache may keep.

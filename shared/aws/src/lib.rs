@@ -28,6 +28,8 @@ pub mod clock;
     feature = "sfn"
 ))]
 pub mod compromise;
+#[cfg(feature = "dynamodb")]
+pub mod costs;
 #[cfg(all(feature = "dynamodb", feature = "iot", feature = "kms", feature = "s3"))]
 pub mod create;
 #[cfg(feature = "custom-resource")]
@@ -65,12 +67,16 @@ mod key_owners;
     feature = "sfn"
 ))]
 pub mod links;
+#[cfg(feature = "iot")]
+mod memberships;
 #[cfg(all(feature = "s3", feature = "sfn"))]
 mod objects;
 #[cfg(feature = "iot")]
 pub mod organisation;
 #[cfg(all(feature = "s3", feature = "sfn"))]
 mod outcome;
+#[cfg(feature = "iot")]
+pub mod policy_versions;
 #[cfg(feature = "dynamodb")]
 pub mod preregister;
 #[cfg(feature = "dynamodb")]
@@ -103,6 +109,12 @@ pub mod table;
 pub mod telemetry;
 #[cfg(feature = "iot")]
 pub mod things;
+#[cfg(feature = "dynamodb")]
+pub mod type_names;
+#[cfg(feature = "dynamodb")]
+mod update_rows;
+#[cfg(all(feature = "dynamodb", feature = "iot"))]
+pub mod updates;
 #[cfg(all(feature = "kms", feature = "s3"))]
 pub mod vault;
 #[cfg(feature = "sfn")]

@@ -1,22 +1,28 @@
 //! The fleet's organisation in AWS IoT: thing types, policies, groups and
-//! billing groups, observed one by one and created where they are missing.
+//! billing groups, observed one by one, made, changed and removed.
+
+use std::collections::BTreeMap;
 
 use aws_config::SdkConfig;
 use aws_sdk_iot::Client;
-use aws_sdk_iot::types::{
-    AttributePayload, BillingGroupProperties, ThingGroupProperties, ThingTypeProperties,
-};
+use aws_sdk_iot::types::ThingTypeProperties;
 use lamplighter_domain::Failure;
-use lamplighter_domain::catalog::{
-    BillingGroup, Group, GroupSeen, Policy, ThingType, ThingTypeSeen,
-};
+use lamplighter_domain::catalog::{BillingGroupSeen, GroupSeen, ThingTypeSeen};
 use lamplighter_domain::names::{
     AttributeName, AttributeValue, BillingGroupName, GroupName, PolicyName, ThingTypeName,
 };
+use lamplighter_domain::time::Moment;
 use serde_json::Value;
 
 use crate::describe::{self, found};
 use crate::failure;
+
+mod changes;
+mod groups;
+mod users;
+
+pub use users::Page;
+pub(crate) use users::counted;
 
 /// AWS IoT, as far as it organises things.
 #[derive(Clone)]
@@ -46,7 +52,7 @@ impl Organisation {
         let Some(found) = describe::thing_type(&self.iot, name).await? else {
             return Ok(None);
         };
-        let properties = found.thing_type_properties;
+        let (properties, metadata) = (found.thing_type_properties, found.thing_type_metadata);
         let searchable = properties
             .as_ref()
             .map(ThingTypeProperties::searchable_attributes)
@@ -59,7 +65,11 @@ impl Organisation {
             description: properties
                 .and_then(|p| p.thing_type_description)
                 .unwrap_or_default(),
-            deprecated: found.thing_type_metadata.is_some_and(|m| m.deprecated),
+            deprecated: metadata.as_ref().is_some_and(|m| m.deprecated),
+            deprecated_at: metadata
+                .and_then(|m| m.deprecation_date)
+                .and_then(|at| u64::try_from(at.to_millis().ok()?).ok())
+                .map(Moment),
         }))
     }
 
@@ -85,6 +95,7 @@ impl Organisation {
             return Ok(None);
         };
         let arn = found.thing_group_arn.unwrap_or_default();
+        let metadata = found.thing_group_metadata;
         let properties = found.thing_group_properties;
         let attributes = properties
             .as_ref()
@@ -101,8 +112,10 @@ impl Organisation {
             description: properties
                 .and_then(|p| p.thing_group_description)
                 .unwrap_or_default(),
-            parent: found
-                .thing_group_metadata
+            depth: metadata
+                .as_ref()
+                .map_or(0, |m| m.root_to_parent_thing_groups().len()),
+            parent: metadata
                 .and_then(|m| m.parent_group_name)
                 .filter(|name| !name.is_empty()),
             dynamic: found.query_string.is_some(),
@@ -131,107 +144,36 @@ impl Organisation {
         Ok(names)
     }
 
-    /// The description of a billing group, if there is one of the name.
-    pub async fn billing_group(&self, name: &BillingGroupName) -> Result<Option<String>, Failure> {
-        let found = describe::billing_group(&self.iot, name).await?;
-        Ok(found.map(|f| {
-            f.billing_group_properties
+    /// A billing group with its tags, if there is one of the name.
+    pub async fn billing_group(
+        &self,
+        name: &BillingGroupName,
+    ) -> Result<Option<BillingGroupSeen>, Failure> {
+        let Some(found) = describe::billing_group(&self.iot, name).await? else {
+            return Ok(None);
+        };
+        let arn = found.billing_group_arn.unwrap_or_default();
+        Ok(Some(BillingGroupSeen {
+            description: found
+                .billing_group_properties
                 .and_then(|p| p.billing_group_description)
-                .unwrap_or_default()
+                .unwrap_or_default(),
+            tags: self.tags(&arn).await?,
         }))
     }
 
-    /// Creates a thing type.
-    pub async fn create_thing_type(&self, thing_type: &ThingType) -> Result<(), Failure> {
-        let searchable = &thing_type.searchable_attributes;
-        let properties = ThingTypeProperties::builder()
-            .set_thing_type_description(given(&thing_type.description))
-            .set_searchable_attributes(
-                (!searchable.is_empty())
-                    .then(|| searchable.iter().map(ToString::to_string).collect()),
-            )
-            .build();
-        self.iot
-            .create_thing_type()
-            .thing_type_name(thing_type.name.as_str())
-            .thing_type_properties(properties)
-            .send()
-            .await
-            .map(drop)
-            .map_err(|error| failure::of("iot:CreateThingType", &error))
-    }
-
-    /// Creates a policy.
-    pub async fn create_policy(&self, policy: &Policy) -> Result<(), Failure> {
-        self.iot
-            .create_policy()
-            .policy_name(policy.name.as_str())
-            .policy_document(policy.document.to_string())
-            .send()
-            .await
-            .map(drop)
-            .map_err(|error| failure::of("iot:CreatePolicy", &error))
-    }
-
-    /// Creates a static group, under its parent; its policies are attached
-    /// apart from that.
-    pub async fn create_group(&self, group: &Group) -> Result<(), Failure> {
-        let attributes = (!group.attributes.is_empty()).then(|| {
-            let payload = AttributePayload::builder();
-            group
-                .attributes
-                .iter()
-                .fold(payload, |p, (n, v)| p.attributes(n.as_str(), v.as_str()))
-                .build()
-        });
-        let properties = ThingGroupProperties::builder()
-            .set_thing_group_description(given(&group.description))
-            .set_attribute_payload(attributes)
-            .build();
-        self.iot
-            .create_thing_group()
-            .thing_group_name(group.name.as_str())
-            .set_parent_group_name(group.parent.as_ref().map(ToString::to_string))
-            .thing_group_properties(properties)
-            .send()
-            .await
-            .map(drop)
-            .map_err(|error| failure::of("iot:CreateThingGroup", &error))
-    }
-
-    /// Creates a billing group.
-    pub async fn create_billing_group(&self, group: &BillingGroup) -> Result<(), Failure> {
-        let properties = BillingGroupProperties::builder()
-            .set_billing_group_description(given(&group.description))
-            .build();
-        self.iot
-            .create_billing_group()
-            .billing_group_name(group.name.as_str())
-            .billing_group_properties(properties)
-            .send()
-            .await
-            .map(drop)
-            .map_err(|error| failure::of("iot:CreateBillingGroup", &error))
-    }
-
-    /// Attaches a policy to a group; attached already is success.
-    pub async fn attach_policy(
-        &self,
-        policy: &PolicyName,
-        group: &GroupName,
-    ) -> Result<(), Failure> {
-        let group = self
-            .group(group)
-            .await?
-            .ok_or_else(|| Failure::busy("a group is not there yet", 1))?;
-        self.iot
-            .attach_policy()
-            .policy_name(policy.as_str())
-            .target(group.arn)
-            .send()
-            .await
-            .map_err(|error| failure::of("iot:AttachPolicy", &error))
-            .map(drop)
+    /// A resource's tags, without AWS's own.
+    async fn tags(&self, arn: &str) -> Result<BTreeMap<String, String>, Failure> {
+        let request = self.iot.list_tags_for_resource().resource_arn(arn);
+        let mut pages = request.into_paginator().send();
+        let mut tags = BTreeMap::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| failure::of("iot:ListTagsForResource", &error))?;
+            let found = page.tags.unwrap_or_default().into_iter();
+            let found = found.filter(|tag| !tag.key.starts_with("aws:"));
+            tags.extend(found.map(|tag| (tag.key, tag.value.unwrap_or_default())));
+        }
+        Ok(tags)
     }
 }
 

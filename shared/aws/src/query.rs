@@ -91,7 +91,7 @@ pub async fn operation(table: &Table, id: &OperationId) -> Result<Value, Failure
     })?;
     let rotation: Option<Rotation> = match operation.kind {
         OperationKind::Renew => table.get(&Key::rotation(&operation.thing_name)).await?,
-        OperationKind::Create | OperationKind::Delete => None,
+        OperationKind::Create | OperationKind::Delete | OperationKind::Update => None,
     };
     Ok(json!(
         OperationView::new(&operation).with_rotation(rotation.as_ref())

@@ -85,6 +85,7 @@ pub(crate) fn operation(table: &Table, rotation: &Rotation) -> Result<TransactWr
         lease_until: Moment(0),
         attempt: 0,
         plan: None,
+        update: None,
         mint: None,
         certificate_id: None,
         deletion: None,

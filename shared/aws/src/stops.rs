@@ -9,12 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_config::SdkConfig;
 use lamplighter_domain::Failure;
 use lamplighter_domain::names::PolicyName;
-use lamplighter_domain::stop::{self as domain, Asked, Lock, Source, Versions};
+use lamplighter_domain::stop::{self as domain, Asked, Lock, Source};
 use serde::Serialize;
 
 use crate::clock;
-use crate::describe::found;
 use crate::failure::{self, Cause};
+use crate::policy_versions;
 use crate::table::{self, Key, Table};
 
 /// Devices are counted up to about this many; beyond, it is said that there
@@ -73,7 +73,7 @@ impl Stops {
             Some(lock) => lock,
             None => self.locked(policy, asked, by).await?,
         };
-        self.make_default(policy, &lock.stop_version).await?;
+        policy_versions::make_default(&self.iot, policy, &lock.stop_version).await?;
         tracing::warn!(policy = policy.as_str(), by, "a policy was stopped");
         self.touched(policy, "STOPPED", Some(lock)).await
     }
@@ -81,7 +81,7 @@ impl Stops {
     /// Lets a policy's devices go on; a policy that is not stopped stays so.
     pub async fn resume(&self, policy: &PolicyName) -> Result<Stopped, Failure> {
         if let Some(lock) = self.lock(policy).await? {
-            self.make_default(policy, &lock.resumes).await?;
+            policy_versions::make_default(&self.iot, policy, &lock.resumes).await?;
             self.unlock(&lock).await?;
         }
         self.touched(policy, "RESUMED", None).await
@@ -93,10 +93,14 @@ impl Stops {
 
     /// Decides what will be switched, and locks the policy for it.
     async fn locked(&self, policy: &PolicyName, asked: &Asked, by: &str) -> Result<Lock, Failure> {
-        let versions = self.versions(policy).await?;
+        let versions = policy_versions::versions(&self.iot, policy)
+            .await?
+            .ok_or_else(|| absent(policy))?;
         let stop_version = match domain::source(policy, &versions)? {
             Source::Reserved(version) => version,
-            Source::Missing => self.reserve(policy).await?,
+            Source::Missing => {
+                policy_versions::make(&self.iot, policy, &domain::document()).await?
+            }
         };
         let lock = Lock {
             policy_name: policy.clone(),
@@ -142,60 +146,6 @@ impl Stops {
             Err(error) if failure::cause(&error) == Cause::Condition => Ok(()),
             Err(error) => Err(failure::of("dynamodb:DeleteItem", &error)),
         }
-    }
-
-    async fn versions(&self, policy: &PolicyName) -> Result<Versions, Failure> {
-        let request = self.iot.list_policy_versions().policy_name(policy.as_str());
-        let listed = found("iot:ListPolicyVersions", request.send().await)?
-            .ok_or_else(|| absent(policy))?
-            .policy_versions
-            .unwrap_or_default();
-        let mut versions = Versions {
-            default: String::new(),
-            documents: BTreeMap::new(),
-        };
-        for version in listed {
-            let id = version.version_id.unwrap_or_default();
-            let request = self.iot.get_policy_version().policy_name(policy.as_str());
-            let answer = request.policy_version_id(&id).send().await;
-            // One that is deleted meanwhile is none.
-            let Some(document) = found("iot:GetPolicyVersion", answer)? else {
-                continue;
-            };
-            let text = document.policy_document.unwrap_or_default();
-            if version.is_default_version {
-                versions.default.clone_from(&id);
-            }
-            versions
-                .documents
-                .insert(id, serde_json::from_str(&text).unwrap_or_default());
-        }
-        Ok(versions)
-    }
-
-    async fn reserve(&self, policy: &PolicyName) -> Result<String, Failure> {
-        let made = self
-            .iot
-            .create_policy_version()
-            .policy_name(policy.as_str())
-            .policy_document(domain::document().to_string())
-            .set_as_default(false)
-            .send()
-            .await
-            .map_err(|error| failure::of("iot:CreatePolicyVersion", &error))?;
-        made.policy_version_id
-            .ok_or_else(|| Failure::bug("a policy version without an id"))
-    }
-
-    async fn make_default(&self, policy: &PolicyName, version: &str) -> Result<(), Failure> {
-        self.iot
-            .set_default_policy_version()
-            .policy_name(policy.as_str())
-            .policy_version_id(version)
-            .send()
-            .await
-            .map(drop)
-            .map_err(|error| failure::of("iot:SetDefaultPolicyVersion", &error))
     }
 
     /// What bears the policy, and how many devices are below it.

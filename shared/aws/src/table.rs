@@ -10,9 +10,11 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use lamplighter_domain::Failure;
 use lamplighter_domain::authority::AuthorityId;
+use lamplighter_domain::catalog::OwnedRow;
 use lamplighter_domain::csr::PublicKeyId;
 use lamplighter_domain::names::{
-    CaseId, CertificateId, OperationId, PolicyName, ProfileName, SweepId, ThingName, ThingTypeName,
+    CaseId, CertificateId, GroupName, JobTemplateName, OperationId, PolicyName, ProfileName,
+    SweepId, ThingName, ThingTypeName,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -115,6 +117,33 @@ impl Key {
         Self::new(format!("TYPE#{name}"), "TOPICS")
     }
 
+    /// `TYPE#name / TYPE`: which of AWS's types a declared one is.
+    pub fn type_row(name: &ThingTypeName) -> Self {
+        Self::new(format!("TYPE#{name}"), "TYPE")
+    }
+
+    /// `GROUP#name / DEFINITION`: a dynamic group.
+    pub fn definition(name: &GroupName) -> Self {
+        Self::new(format!("GROUP#{name}"), "DEFINITION")
+    }
+
+    /// `DEFINITIONS / VERSION`: counts the changes of all definitions.
+    pub fn definitions() -> Self {
+        Self::new("DEFINITIONS".to_owned(), "VERSION")
+    }
+
+    /// `TEMPLATE#name / TEMPLATE`: a job template.
+    pub fn job_template(name: &JobTemplateName) -> Self {
+        Self::new(format!("TEMPLATE#{name}"), "TEMPLATE")
+    }
+
+    /// `CATALOG / catalog#kind#name`: that a catalog made something.
+    pub fn owned(row: &OwnedRow) -> Self {
+        let kind = row.owned.kind.name().replace(' ', "-");
+        let sk = format!("{}#{kind}#{}", row.catalog, row.owned.name);
+        Self::new(CATALOG.to_owned(), sk)
+    }
+
     /// `SWEEP#id / SWEEP`.
     pub fn sweep(id: &SweepId) -> Self {
         Self::new(format!("SWEEP#{id}"), "SWEEP")
@@ -138,6 +167,9 @@ impl Key {
         ])
     }
 }
+
+/// The partition of all that catalogs made.
+pub const CATALOG: &str = "CATALOG";
 
 /// The partition that holds everything of one device.
 pub fn device_partition(name: &ThingName) -> String {
@@ -201,6 +233,37 @@ impl Table {
             .await
             .map_err(|error| failure::of("dynamodb:GetItem", &error))?;
         output.item.map(read).transpose()
+    }
+
+    /// Writes a value under a key, over what is there.
+    pub async fn put(&self, key: &Key, value: &impl Serialize) -> Result<(), Failure> {
+        let request = self.client.put_item().table_name(&self.name);
+        let answer = request.set_item(Some(write(key, value)?)).send().await;
+        answer
+            .map(drop)
+            .map_err(|error| failure::of("dynamodb:PutItem", &error))
+    }
+
+    /// Writes a value under a key that nothing is under yet; false if
+    /// something is.
+    pub async fn put_new(&self, key: &Key, value: &impl Serialize) -> Result<bool, Failure> {
+        let request = self.client.put_item().table_name(&self.name);
+        let request = request.set_item(Some(write(key, value)?));
+        let answer = request.condition_expression("attribute_not_exists(PK)");
+        match answer.send().await {
+            Ok(_) => Ok(true),
+            Err(error) if failure::cause(&error) == failure::Cause::Condition => Ok(false),
+            Err(error) => Err(failure::of("dynamodb:PutItem", &error)),
+        }
+    }
+
+    /// Removes what is under a key.
+    pub async fn remove(&self, key: &Key) -> Result<(), Failure> {
+        let request = self.client.delete_item().table_name(&self.name);
+        let answer = request.set_key(Some(key.item())).send().await;
+        answer
+            .map(drop)
+            .map_err(|error| failure::of("dynamodb:DeleteItem", &error))
     }
 
     /// Every item of one partition, read consistently, by sort key.

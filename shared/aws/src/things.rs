@@ -97,7 +97,7 @@ impl Things {
         Ok(describe::billing_group(&self.iot, name).await?.is_some())
     }
 
-    async fn group(
+    pub(crate) async fn group(
         &self,
         name: &GroupName,
         arn_prefix: &str,

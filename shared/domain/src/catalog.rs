@@ -1,7 +1,9 @@
 //! The catalog: the fleet's declared organisation.
 //!
 //! [`Catalog::parse`] checks it, [`plan`](plan()) compares it with what is
-//! there. What is missing is created; what is there and differs is refused.
+//! there. What is missing is made, and what an earlier catalog made is changed
+//! or removed. What somebody else made is left as it is: where it differs, the
+//! catalog is refused.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,26 +11,44 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::claim::Profile;
-use crate::failure::Failure;
 use crate::names::{
-    AttributeName, AttributeValue, BillingGroupName, GroupName, PolicyName, ThingTypeName,
+    AttributeName, AttributeValue, BillingGroupName, CatalogName, GroupName, PolicyName,
+    ThingTypeName,
 };
-use crate::quote::quoted;
 
+mod advice;
+mod asked;
+mod definition;
 mod document;
+mod item;
 mod parse;
 mod plan;
+mod removal;
+mod sections;
+mod seen;
+mod template;
 #[cfg(test)]
 mod tests;
+mod thing_type;
+mod versions;
 
+pub use advice::Warning;
+pub use asked::Asked;
+pub use definition::{Definition, DefinitionRow, Materialize, OnEnter};
 pub use document::check_document;
-pub use plan::{
-    CatalogPlan, Entry, GroupSeen, Item, Observed, Refusal, ThingTypeSeen, plan, stages,
-};
+pub use item::{Action, Change, Entry, Field, Item, ItemKind, Owned, OwnedRow, Step, stages};
+pub use plan::{CatalogPlan, Kept, Refusal, plan};
+pub use removal::looks;
+pub use seen::{BillingGroupSeen, GroupSeen, Observed, ThingTypeSeen, Users};
+pub use template::JobTemplate;
+pub use thing_type::{DEPRECATED_MILLIS, TypeRow};
+pub use versions::{NextVersion, next_version};
 
 /// A checked catalog: every reference leads somewhere within it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Catalog {
+    /// Its name. Catalogs of different names leave alone what is each other's.
+    pub name: CatalogName,
     /// Thing types.
     pub thing_types: Vec<ThingType>,
     /// Policies.
@@ -39,6 +59,12 @@ pub struct Catalog {
     pub billing_groups: Vec<BillingGroup>,
     /// Profiles.
     pub profiles: Vec<Profile>,
+    /// Definitions of dynamic groups.
+    pub dynamic_groups: Vec<Definition>,
+    /// Job templates.
+    pub job_templates: Vec<JobTemplate>,
+    /// What is allowed and hardly meant.
+    pub warnings: Vec<Warning>,
 }
 
 /// A thing type.
@@ -94,6 +120,9 @@ pub struct BillingGroup {
     /// What it is for.
     #[serde(default)]
     pub description: String,
+    /// Its tags, by which an invoice can be split.
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
 }
 
 impl Catalog {
@@ -122,19 +151,5 @@ impl Catalog {
             }
         }
         topics
-    }
-}
-
-/// Whether a query string asks for a plan only. What it does not know it
-/// refuses: a misspelt `dryRun` must not apply anything.
-pub fn is_dry_run(query: &str) -> Result<bool, Failure> {
-    match query {
-        "" | "dryRun=false" => Ok(false),
-        "dryRun=true" => Ok(true),
-        _ => Err(Failure::invalid(
-            "dryRun",
-            format!("{} is no query of this route", quoted(query)),
-            "Use dryRun=true to plan only, or no query at all.",
-        )),
     }
 }

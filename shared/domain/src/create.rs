@@ -9,9 +9,11 @@ use serde::{Deserialize, Serialize};
 use crate::authority::Signed;
 use crate::csr::PublicKeyId;
 use crate::custody;
-use crate::device::{Custody, DeviceRecord, DeviceStatus, Issuer, listing_shard_of};
+use crate::device::{
+    Custody, DeviceRecord, DeviceStatus, Issuer, billing_shard_of, listing_shard_of,
+};
 use crate::failure::{Failure, Kind};
-use crate::names::{CertificateId, GroupName, OperationId};
+use crate::names::{CertificateId, GroupName, OperationId, ThingTypeName};
 use crate::operation::{KEPT_MILLIS, Operation, OperationKind, OperationStatus};
 use crate::request::CreateRequest;
 use crate::time::Moment;
@@ -169,6 +171,11 @@ impl CreatePlan {
     pub fn claimed(&self, now: Moment) -> DeviceRecord {
         DeviceRecord {
             listing_shard: listing_shard_of(&self.request.thing_name),
+            billing_shard: billing_shard_of(
+                self.request.billing_group.as_ref(),
+                &self.request.thing_name,
+            ),
+            version: 1,
             case_id: None,
             quarantined_at: None,
             request: self.request.clone(),
@@ -193,6 +200,7 @@ impl CreatePlan {
             lease_until,
             attempt: 1,
             plan: Some(self.clone()),
+            update: None,
             mint: None,
             certificate_id: None,
             deletion: None,
@@ -257,8 +265,20 @@ pub fn admit(request: &CreateRequest, seen: &Surroundings, resumed: bool) -> Res
             "Choose another name, or remove the thing in AWS IoT first.",
         ));
     }
-    if let Some(name) = &request.thing_type {
-        match seen.thing_type {
+    admit_type(request.thing_type.as_ref(), seen.thing_type)?;
+    if let (Some(name), false) = (&request.billing_group, seen.billing_group) {
+        return Err(missing("billingGroup", "billing group", name.as_str()));
+    }
+    admit_groups(&seen.groups)
+}
+
+/// Refuses a thing type that no thing can be given.
+pub(crate) fn admit_type(
+    name: Option<&ThingTypeName>,
+    seen: Option<TypeSeen>,
+) -> Result<(), Failure> {
+    if let Some(name) = name {
+        match seen {
             None => return Err(missing("thingType", "thing type", name.as_str())),
             Some(TypeSeen { deprecated: true }) => {
                 return Err(Failure::invalid(
@@ -270,16 +290,15 @@ pub fn admit(request: &CreateRequest, seen: &Surroundings, resumed: bool) -> Res
             Some(_) => {}
         }
     }
-    if let (Some(name), false) = (&request.billing_group, seen.billing_group) {
-        return Err(missing("billingGroup", "billing group", name.as_str()));
-    }
-    admit_groups(seen)
+    Ok(())
 }
 
-fn admit_groups(seen: &Surroundings) -> Result<(), Failure> {
+/// Refuses groups that AWS would refuse together, or in which a device could do
+/// nothing.
+pub(crate) fn admit_groups(groups: &[(GroupName, Option<GroupSeen>)]) -> Result<(), Failure> {
     let mut roots: Vec<(&str, &GroupName)> = Vec::new();
     let mut policy = false;
-    for (name, group) in &seen.groups {
+    for (name, group) in groups {
         let group = group
             .as_ref()
             .ok_or_else(|| missing("groups", "thing group", name.as_str()))?;
@@ -310,7 +329,7 @@ fn admit_groups(seen: &Surroundings) -> Result<(), Failure> {
     Ok(())
 }
 
-fn missing(field: &str, what: &str, name: &str) -> Failure {
+pub(crate) fn missing(field: &str, what: &str, name: &str) -> Failure {
     Failure::invalid(
         field,
         format!("there is no {what} {name}"),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::csr::PublicKeyId;
 use crate::failure::Failure;
 use crate::handout::HandOut;
-use crate::names::{CaseId, CertificateId, OperationId, ProfileName, ThingName};
+use crate::names::{BillingGroupName, CaseId, CertificateId, OperationId, ProfileName, ThingName};
 use crate::quote::quoted;
 use crate::request::CreateRequest;
 use crate::time::Moment;
@@ -91,12 +91,37 @@ pub struct DeviceRecord {
     pub certificate_id: Option<CertificateId>,
     /// The listing index's partition.
     pub listing_shard: String,
+    /// The billing index's partition.
+    #[serde(default)]
+    pub billing_shard: String,
+    /// Counts the changes that callers asked for, from 1.
+    #[serde(default = "first_version")]
+    pub version: u64,
     /// The case of compromise that is open for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub case_id: Option<CaseId>,
     /// Since when that case has it cut off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quarantined_at: Option<Moment>,
+}
+
+const fn first_version() -> u64 {
+    1
+}
+
+/// Over how many partitions the billing index spreads each billing group.
+pub const BILLING_SHARDS: u32 = 16;
+
+/// One of a billing group's partitions in the billing index; devices without a
+/// billing group have partitions too.
+pub fn billing_shard(group: Option<&BillingGroupName>, number: u32) -> String {
+    let group = group.map_or("", BillingGroupName::as_str);
+    format!("BILLING#{number:02}#{group}")
+}
+
+/// The billing partition of one device.
+pub fn billing_shard_of(group: Option<&BillingGroupName>, name: &ThingName) -> String {
+    billing_shard(group, number_of(name) % BILLING_SHARDS)
 }
 
 /// Over how many partitions the listing index spreads.
@@ -109,9 +134,13 @@ pub fn listing_shard(number: u32) -> String {
 
 /// The listing partition of one name; the same for ever.
 pub fn listing_shard_of(name: &ThingName) -> String {
+    listing_shard(number_of(name) % LISTING_SHARDS)
+}
+
+/// A number that spreads names evenly; the same for ever.
+fn number_of(name: &ThingName) -> u32 {
     let digest = crate::csr::sha256_hex(name.as_str().as_bytes());
-    let number = u32::from_str_radix(&digest[..4], 16).unwrap_or_default();
-    listing_shard(number % LISTING_SHARDS)
+    u32::from_str_radix(&digest[..4], 16).unwrap_or_default()
 }
 
 /// `DEVICE#name / CERT#id`: one certificate of a device.

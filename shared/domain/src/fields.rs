@@ -96,6 +96,38 @@ impl Fields {
         }
     }
 
+    /// Takes a text that may be null, which is then told from absent.
+    pub fn nullable_text(&mut self, name: &str) -> Result<Option<Option<String>>, Failure> {
+        match self.object.remove(name) {
+            None => Ok(None),
+            Some(Value::Null) => Ok(Some(None)),
+            Some(value) => self.text_of(name, value).map(|text| Some(Some(text))),
+        }
+    }
+
+    /// Takes an object of texts and nulls; empty when it is absent.
+    pub fn nullable_text_map(
+        &mut self,
+        name: &str,
+    ) -> Result<BTreeMap<String, Option<String>>, Failure> {
+        match self.take(name) {
+            None => Ok(BTreeMap::new()),
+            Some(Value::Object(values)) => values
+                .into_iter()
+                .map(|(key, value)| match value {
+                    Value::Null => Ok((key, None)),
+                    value => Ok((key, Some(self.text_of(name, value)?))),
+                })
+                .collect(),
+            Some(other) => Err(self.wrong(name, &other, "an object of texts")),
+        }
+    }
+
+    /// Whether a field is there, be it null.
+    pub fn has(&self, name: &str) -> bool {
+        self.object.contains_key(name)
+    }
+
     /// Refuses what nobody has taken.
     pub fn end(self) -> Result<(), Failure> {
         match self.object.keys().next() {

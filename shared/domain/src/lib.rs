@@ -24,6 +24,7 @@ pub mod authority;
 pub mod catalog;
 pub mod claim;
 pub mod compromise;
+pub mod cost;
 pub mod create;
 pub mod csr;
 pub mod custody;
@@ -46,6 +47,7 @@ pub mod rotation;
 pub mod stop;
 pub mod sweep;
 pub mod time;
+pub mod update;
 pub mod view;
 
 pub use failure::{Failure, Kind};

@@ -118,6 +118,14 @@ name!(
     ProfileName, "profile", "profile name", 128, "-_:"
 );
 name!(
+    /// A catalog's name.
+    CatalogName, "name", "catalog's name", 128, "-_:"
+);
+name!(
+    /// A job template's name.
+    JobTemplateName, "jobTemplate", "job template name", 64, "-_"
+);
+name!(
     /// An attribute's name.
     AttributeName, "attributes", "attribute name", 128, "_.,@/:#-"
 );

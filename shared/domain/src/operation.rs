@@ -7,6 +7,7 @@ use crate::delete::{DeleteProgress, ProofLine};
 use crate::failure::Failure;
 use crate::names::{CertificateId, OperationId, ThingName};
 use crate::time::Moment;
+use crate::update::UpdatePlan;
 
 /// What kind of work an operation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +19,8 @@ pub enum OperationKind {
     Delete,
     /// A renewal: one rotation of a device's certificate.
     Renew,
+    /// A change of attributes, groups, billing group or thing type.
+    Update,
 }
 
 /// Where an operation stands.
@@ -62,6 +65,9 @@ pub struct Operation {
     /// A creation's whole plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<CreatePlan>,
+    /// An update's whole plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update: Option<UpdatePlan>,
     /// How far a creation's minting has come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mint: Option<crate::create::Mint>,

@@ -19,6 +19,7 @@ use crate::names::{
 use crate::operation::{Operation, OperationKind, OperationStatus};
 use crate::rotation::{Rotation, RotationView};
 use crate::time::Moment;
+use crate::update::UpdatePlan;
 
 /// A device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -38,6 +39,7 @@ pub struct DeviceView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     certificate_id: Option<&'a CertificateId>,
     created_at: Moment,
+    version: u64,
     operation_id: &'a OperationId,
     #[serde(skip_serializing_if = "Option::is_none")]
     case_id: Option<&'a CaseId>,
@@ -80,6 +82,7 @@ impl<'a> DeviceView<'a> {
             custody: device.custody,
             certificate_id: device.certificate_id.as_ref(),
             created_at: device.created_at,
+            version: device.version,
             operation_id: &device.operation_id,
             case_id: device.case_id.as_ref(),
             quarantined_at: device.quarantined_at,
@@ -147,6 +150,9 @@ pub struct OperationView<'a> {
     /// The certificate that a renewal has given the device.
     #[serde(skip_serializing_if = "Option::is_none")]
     certificate_id: Option<&'a CertificateId>,
+    /// What an update makes of what.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    update: Option<&'a UpdatePlan>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rotation: Option<RotationView<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -176,6 +182,7 @@ impl<'a> OperationView<'a> {
             started_at: operation.started_at,
             ended_at: operation.ended_at,
             certificate_id: operation.certificate_id.as_ref(),
+            update: operation.update.as_ref(),
             rotation: None,
             steps: operation
                 .plan

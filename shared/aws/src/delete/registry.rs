@@ -118,11 +118,11 @@ impl Deletion {
             .map(|refused| refused.is_none())
     }
 
-    /// Ends a creation that nobody works on any more.
+    /// Ends a creation or an update that nobody works on any more.
     fn fence(&self, creation: &OperationId, now: Moment) -> Result<TransactWriteItem, Failure> {
         let why = Failure::conflict(
             "thingName",
-            "the device was deleted before it was made",
+            "the device was deleted before the operation had ended",
             "Create it anew.",
         );
         let update = Update::builder()
@@ -373,6 +373,7 @@ pub(super) fn begun(
         lease_until: Moment(0),
         attempt: 0,
         plan: None,
+        update: None,
         mint: None,
         certificate_id: None,
         deletion: Some(inherited),

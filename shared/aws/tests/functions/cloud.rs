@@ -193,6 +193,7 @@ impl World {
         let parts: Vec<_> = path.splitn(2, '/').collect();
         match (method, parts.as_slice()) {
             ("GET", ["endpoint"]) => ok(&json!({ "endpointAddress": "data.example" })),
+            ("GET", ["tags"]) => ok(&json!({ "tags": [] })),
             ("GET", ["event-configurations"]) => {
                 let all: Map<_, _> = self
                     .events
@@ -258,6 +259,10 @@ fn described(path: &str, made: &Value) -> Value {
     if let Some(group) = path.strip_prefix("thing-groups/") {
         seen["thingGroupArn"] = group_arn(group).into();
         seen["thingGroupMetadata"] = json!({ "parentGroupName": made["parentGroupName"] });
+    }
+    if let Some(group) = path.strip_prefix("billing-groups/") {
+        seen["billingGroupArn"] =
+            format!("arn:aws:iot:{REGION}:123456789012:billinggroup/{group}").into();
     }
     seen
 }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::failure::Failure;
+use crate::quote::quoted;
 
 /// AWS IoT's "Maximum policy document size", white space not counted.
 const MOST_CHARACTERS: usize = 2048;
@@ -89,23 +90,68 @@ fn check_statement(path: &str, statement: &Value) -> Result<(), Failure> {
         }
     };
     for action in texts(path, "Action", &statement["Action"])? {
-        let everything = matches!(action, "*" | "iot:*");
-        if allows && everything {
-            return Err(Failure::invalid(
-                &format!("{path}.Action"),
-                format!("the action {action:?} allows everything"),
-                "Name what a device does: iot:Connect, iot:Publish, iot:Receive, iot:Subscribe, …",
-            ));
-        }
-        if !everything && !action.starts_with("iot:") {
-            return Err(Failure::invalid(
-                &format!("{path}.Action"),
-                format!("{action:?} is no action of AWS IoT"),
-                "Actions begin with iot:, for instance iot:Connect.",
-            ));
-        }
+        check_action(&format!("{path}.Action"), action, allows)?;
     }
-    texts(path, "Resource", &statement["Resource"]).map(drop)
+    for resource in texts(path, "Resource", &statement["Resource"])? {
+        check_resource(&format!("{path}.Resource"), resource, allows)?;
+    }
+    Ok(())
+}
+
+fn check_action(path: &str, action: &str, allows: bool) -> Result<(), Failure> {
+    if allows && action.contains(['*', '?']) {
+        return Err(Failure::invalid(
+            path,
+            format!("the action {} allows more than it names", quoted(action)),
+            "Name what a device does: iot:Connect, iot:Publish, iot:Receive, iot:Subscribe, …",
+        ));
+    }
+    if action != "*" && !action.starts_with("iot:") {
+        return Err(Failure::invalid(
+            path,
+            format!("{} is no action of AWS IoT", quoted(action)),
+            "Actions begin with iot:, for instance iot:Connect.",
+        ));
+    }
+    Ok(())
+}
+
+fn check_resource(path: &str, resource: &str, allows: bool) -> Result<(), Failure> {
+    if resource == "*" && !allows {
+        return Ok(());
+    }
+    if resource == "*" {
+        return Err(Failure::invalid(
+            path,
+            "the resource \"*\" is every device's",
+            "Name what belongs to the device: \
+             arn:aws:iot:*:*:client/${iot:Connection.Thing.ThingName}, for instance.",
+        ));
+    }
+    let parts: Vec<_> = resource.splitn(6, ':').collect();
+    let [arn, _, service, _, _, rest] = parts[..] else {
+        return Err(no_arn(path, resource));
+    };
+    if arn != "arn" || service != "iot" || rest.is_empty() || (allows && rest.starts_with('*')) {
+        return Err(no_arn(path, resource));
+    }
+    Ok(())
+}
+
+fn no_arn(path: &str, resource: &str) -> Failure {
+    Failure::invalid(
+        path,
+        format!("{} names no resource of AWS IoT", quoted(resource)),
+        "Write arn:aws:iot:REGION:ACCOUNT:KIND/NAME; region and account may be a star.",
+    )
+}
+
+/// The texts of a field that has been checked.
+pub(super) fn texts_in(value: &Value) -> Vec<&str> {
+    one_or_more(value)
+        .into_iter()
+        .filter_map(Value::as_str)
+        .collect()
 }
 
 /// One text or a list of texts, at least one.
@@ -123,7 +169,7 @@ fn texts<'a>(path: &str, field: &str, value: &'a Value) -> Result<Vec<&'a str>, 
 }
 
 /// Policies write one of something without a list.
-fn one_or_more(value: &Value) -> Vec<&Value> {
+pub(super) fn one_or_more(value: &Value) -> Vec<&Value> {
     match value {
         Value::Null => Vec::new(),
         Value::Array(all) => all.iter().collect(),

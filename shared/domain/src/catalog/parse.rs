@@ -5,16 +5,16 @@ use std::collections::BTreeSet;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::advice::advise;
+use super::template::check_template;
 use super::{Catalog, Group, check_document};
 use crate::claim::Profile;
 use crate::failure::Failure;
-use crate::names::{GroupName, ThingName};
+use crate::names::{CatalogName, GroupName, ThingName};
 use crate::request::CreateRequest;
 
 /// A catalog's JSON is at most this long.
 const MOST_BODY_BYTES: usize = 512 * 1024;
-/// AWS: "Maximum number of searchable attributes per thing type".
-const MOST_SEARCHABLE: usize = 3;
 /// AWS: "Maximum depth of a thing group hierarchy".
 const DEEPEST: usize = 7;
 /// AWS: "Maximum number of attributes of a thing group".
@@ -25,12 +25,17 @@ const MOST_TOPIC_SLASHES: usize = 7;
 /// AWS: a thing's name has at most this many characters.
 const LONGEST_NAME: usize = 128;
 
-const SECTIONS: [&str; 5] = [
+/// The name of a catalog that says none.
+const UNNAMED: &str = "default";
+
+const SECTIONS: [&str; 7] = [
     "thingTypes",
     "policies",
     "groups",
     "billingGroups",
     "profiles",
+    "dynamicGroups",
+    "jobTemplates",
 ];
 
 impl Catalog {
@@ -39,28 +44,21 @@ impl Catalog {
     pub fn parse(json: &[u8], default_group: &GroupName) -> Result<Self, Failure> {
         let mut sections = sections(json)?;
         let mut catalog = Self {
+            name: name(&mut sections)?,
             thing_types: section(&mut sections, "thingTypes")?,
             policies: section(&mut sections, "policies")?,
             groups: section(&mut sections, "groups")?,
             billing_groups: section(&mut sections, "billingGroups")?,
             profiles: section(&mut sections, "profiles")?,
+            dynamic_groups: section(&mut sections, "dynamicGroups")?,
+            job_templates: section(&mut sections, "jobTemplates")?,
+            warnings: Vec::new(),
         };
         catalog.names_are_unique()?;
-        for (i, thing_type) in catalog.thing_types.iter().enumerate() {
-            let count = thing_type.searchable_attributes.len();
-            if count > MOST_SEARCHABLE {
-                return Err(Failure::invalid(
-                    &format!("thingTypes[{i}].searchableAttributes"),
-                    format!(
-                        "the thing type {} has {count} searchable attributes",
-                        thing_type.name
-                    ),
-                    format!("AWS allows {MOST_SEARCHABLE}, and they can never be changed."),
-                ));
-            }
-        }
         for (i, policy) in catalog.policies.iter().enumerate() {
-            check_document(&format!("policies[{i}].document"), &policy.document)?;
+            let path = format!("policies[{i}].document");
+            check_document(&path, &policy.document)?;
+            catalog.warnings.extend(advise(&path, &policy.document));
         }
         for (i, group) in catalog.groups.iter().enumerate() {
             catalog.check_group(&format!("groups[{i}]"), group, default_group)?;
@@ -68,6 +66,13 @@ impl Catalog {
         for (i, profile) in catalog.profiles.iter().enumerate() {
             catalog.check_profile(&format!("profiles[{i}]"), profile, default_group)?;
         }
+        catalog.check_types()?;
+        catalog.check_billing_groups()?;
+        for (i, template) in catalog.job_templates.iter().enumerate() {
+            check_template(&format!("jobTemplates[{i}]"), template)?;
+        }
+        let warnings = catalog.check_dynamic_groups(default_group)?;
+        catalog.warnings.extend(warnings);
         catalog.sort_groups();
         Ok(catalog)
     }
@@ -83,7 +88,15 @@ impl Catalog {
             "billingGroups",
             self.billing_groups.iter().map(|b| b.name.as_str()),
         )?;
-        unique("profiles", self.profiles.iter().map(|p| p.name.as_str()))
+        unique("profiles", self.profiles.iter().map(|p| p.name.as_str()))?;
+        unique(
+            "dynamicGroups",
+            self.dynamic_groups.iter().map(|d| d.name.as_str()),
+        )?;
+        unique(
+            "jobTemplates",
+            self.job_templates.iter().map(|t| t.name.as_str()),
+        )
     }
 
     fn check_group(
@@ -235,6 +248,19 @@ impl Catalog {
     }
 }
 
+/// The name that stands beside the sections, if one does.
+fn name(sections: &mut Map<String, Value>) -> Result<CatalogName, Failure> {
+    match sections.remove("name") {
+        None | Some(Value::Null) => CatalogName::parse(UNNAMED),
+        Some(Value::String(name)) => CatalogName::parse(&name),
+        Some(_) => Err(Failure::invalid(
+            "name",
+            "the catalog's name is no text",
+            "Write a name, with quotes if it is a number.",
+        )),
+    }
+}
+
 fn sections(json: &[u8]) -> Result<Map<String, Value>, Failure> {
     if json.len() > MOST_BODY_BYTES {
         return Err(Failure::invalid(
@@ -254,7 +280,7 @@ fn sections(json: &[u8]) -> Result<Map<String, Value>, Failure> {
     })?;
     match sections
         .keys()
-        .find(|key| !SECTIONS.contains(&key.as_str()))
+        .find(|key| *key != "name" && !SECTIONS.contains(&key.as_str()))
     {
         Some(key) => Err(Failure::invalid(
             key,
@@ -328,7 +354,7 @@ fn unique<'a>(section: &str, names: impl Iterator<Item = &'a str>) -> Result<(),
     Ok(())
 }
 
-fn undeclared(path: &str, what: &str, name: &str) -> Failure {
+pub(super) fn undeclared(path: &str, what: &str, name: &str) -> Failure {
     Failure::invalid(
         path,
         format!("the catalog declares no {what} {name}"),

@@ -1,327 +1,467 @@
 //! What is missing of a catalog, what is there, and what differs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{BillingGroup, Catalog, Group, Policy, ThingType};
-use crate::claim::Profile;
-use crate::names::{
-    AttributeName, AttributeValue, BillingGroupName, GroupName, PolicyName, ProfileName,
-    ThingTypeName,
+use super::item::{
+    Action, Change, Entry, Field, Item, ItemKind, Owned, Step, differences, in_order, shown,
 };
+use super::{BillingGroup, BillingGroupSeen, Catalog, Group, GroupSeen, Observed, Policy, Users};
+use crate::names::{GroupName, PolicyName, ThingTypeName};
+use crate::time::Moment;
 
-/// What is there of what a catalog names.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Observed {
-    /// Thing types.
-    pub thing_types: BTreeMap<ThingTypeName, ThingTypeSeen>,
-    /// The documents of policies.
-    pub policies: BTreeMap<PolicyName, Value>,
-    /// The policies that somebody has stopped.
-    pub stopped: BTreeSet<PolicyName>,
-    /// Thing groups.
-    pub groups: BTreeMap<GroupName, GroupSeen>,
-    /// The descriptions of billing groups.
-    pub billing_groups: BTreeMap<BillingGroupName, String>,
-    /// Profiles.
-    pub profiles: BTreeMap<ProfileName, Profile>,
-    /// Where devices of a type leave retained messages.
-    pub topics: BTreeMap<ThingTypeName, BTreeSet<String>>,
-}
-
-/// A thing type as AWS describes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ThingTypeSeen {
-    /// What it is for.
-    pub description: String,
-    /// The attributes one can search by.
-    pub searchable_attributes: BTreeSet<AttributeName>,
-    /// No new thing may have it.
-    pub deprecated: bool,
-}
-
-/// A thing group as AWS describes it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct GroupSeen {
-    /// The group above it.
-    pub parent: Option<String>,
-    /// What it is for.
-    pub description: String,
-    /// Its attributes.
-    pub attributes: BTreeMap<AttributeName, AttributeValue>,
-    /// AWS fills it by a query.
-    pub dynamic: bool,
-    /// The policies attached to it.
-    pub policies: BTreeSet<String>,
-}
-
-/// One effect of applying a catalog. Each is *ensured*.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Item {
-    /// Create a thing type.
-    ThingType(ThingType),
-    /// Create a policy.
-    Policy(Policy),
-    /// Create a billing group.
-    BillingGroup(BillingGroup),
-    /// Create a static group, so many levels below the root of its hierarchy.
-    Group {
-        /// The group.
-        group: Group,
-        /// How many groups are above it.
-        depth: usize,
-    },
-    /// Attach a policy to a group.
-    Attachment {
-        /// The policy.
-        policy: PolicyName,
-        /// The group.
-        group: GroupName,
-    },
-    /// Record where devices of a type leave retained messages.
-    Topics {
-        /// The type.
-        thing_type: ThingTypeName,
-        /// All topics, those known before included.
-        topics: BTreeSet<String>,
-    },
-    /// Record a profile.
-    Profile(Profile),
-}
-
-/// One line of a plan, as the caller reads it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Entry {
-    /// What it is.
-    pub kind: &'static str,
-    /// Its name.
-    pub name: String,
-}
-
-/// Something that is there and differs.
+/// Something that cannot be made as declared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Refusal {
     /// What it is.
     #[serde(flatten)]
     pub entry: Entry,
     /// In what it differs.
-    pub differs: Vec<&'static str>,
-    /// The same in a sentence.
+    pub fields: Vec<Field>,
+    /// Why.
+    pub reason: String,
+    /// What can be done about it.
+    pub remedy: String,
+    /// Who uses it, if that is why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub users: Option<Users>,
+}
+
+/// Something that is left as it is for now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Kept {
+    /// What it is.
+    #[serde(flatten)]
+    pub entry: Entry,
+    /// Why.
     pub reason: String,
 }
 
 /// The comparison of a catalog with what is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CatalogPlan {
-    /// What is missing, what others depend on first.
-    pub create: Vec<Item>,
+    /// What is to be done, in order.
+    pub steps: Vec<Step>,
     /// What is there, as declared.
     pub unchanged: Vec<Entry>,
-    /// What is there and differs. With any of these nothing is applied.
+    /// What cannot be. With any of these nothing is applied.
     pub refused: Vec<Refusal>,
+    /// What is left alone because somebody has stopped it.
+    pub kept: Vec<Kept>,
+    /// What can only be done later.
+    pub waiting: Vec<Kept>,
 }
 
-impl Item {
-    /// The item as the caller reads it.
-    pub fn entry(&self) -> Entry {
-        let entry = |kind, name: &str| Entry {
-            kind,
-            name: name.to_owned(),
-        };
-        match self {
-            Self::ThingType(t) => entry("thing type", t.name.as_str()),
-            Self::Policy(p) => entry("policy", p.name.as_str()),
-            Self::BillingGroup(b) => entry("billing group", b.name.as_str()),
-            Self::Group { group, .. } => entry("group", group.name.as_str()),
-            Self::Attachment { policy, group } => {
-                entry("attachment", &format!("{policy} to {group}"))
-            }
-            Self::Topics { thing_type, .. } => entry("retained topics", thing_type.as_str()),
-            Self::Profile(p) => entry("profile", p.name.as_str()),
-        }
-    }
-
-    /// Items of one stage do not depend on each other. A profile is last: once
-    /// it is there, devices may be claimed, and need all the rest.
-    const fn stage(&self) -> usize {
-        match self {
-            Self::ThingType(_) | Self::Policy(_) | Self::BillingGroup(_) => 0,
-            Self::Group { depth, .. } => 1 + *depth,
-            Self::Attachment { .. } => usize::MAX - 2,
-            Self::Topics { .. } => usize::MAX - 1,
-            Self::Profile(_) => usize::MAX,
-        }
-    }
+/// A plan in the making.
+pub(super) struct Planner<'a> {
+    pub(super) catalog: &'a Catalog,
+    pub(super) seen: &'a Observed,
+    pub(super) drain: bool,
+    pub(super) now: Moment,
+    /// Which of AWS's types each declared one will be.
+    pub(super) current: BTreeMap<ThingTypeName, ThingTypeName>,
+    pub(super) plan: CatalogPlan,
 }
 
-/// The items in stages, to be done one after the other.
-pub fn stages(items: &[Item]) -> impl Iterator<Item = &[Item]> {
-    items.chunk_by(|a, b| a.stage() == b.stage())
-}
-
-/// Compares a catalog with what is there.
-pub fn plan(catalog: &Catalog, seen: &Observed) -> CatalogPlan {
-    let mut plan = CatalogPlan::default();
+/// Compares a catalog with what is there. `drain` is whether devices may be
+/// taken out of what is removed.
+pub fn plan(catalog: &Catalog, seen: &Observed, drain: bool, now: Moment) -> CatalogPlan {
+    let mut planner = Planner {
+        catalog,
+        seen,
+        drain,
+        now,
+        current: BTreeMap::new(),
+        plan: CatalogPlan::default(),
+    };
     for declared in &catalog.thing_types {
-        let found = seen.thing_types.get(&declared.name);
-        plan.compare(
-            Item::ThingType(declared.clone()),
-            found.map(|found| thing_type_differs(declared, found)),
-        );
+        planner.thing_type(declared);
     }
     for declared in &catalog.policies {
-        if seen.stopped.contains(&declared.name) {
-            plan.refuse_stopped(declared);
-            continue;
-        }
-        let found = seen.policies.get(&declared.name);
-        plan.compare(
-            Item::Policy(declared.clone()),
-            found.map(|found| differing([("document", *found != declared.document)])),
-        );
+        planner.policy(declared);
     }
     for declared in &catalog.billing_groups {
-        let found = seen.billing_groups.get(&declared.name);
-        plan.compare(
-            Item::BillingGroup(declared.clone()),
-            found.map(|found| differing([("description", *found != declared.description)])),
-        );
+        planner.billing_group(declared);
     }
     for declared in &catalog.groups {
-        plan.compare_group(catalog, declared, seen.groups.get(&declared.name));
+        planner.group(declared);
     }
-    for (thing_type, declared) in catalog.topics() {
-        // Topics are only added: a device may have left a message on an old one.
-        let found = seen.topics.get(&thing_type);
-        let topics: BTreeSet<_> = declared
-            .iter()
-            .chain(found.into_iter().flatten())
-            .cloned()
-            .collect();
-        let known = (found == Some(&topics)).then(Vec::new);
-        plan.compare(Item::Topics { thing_type, topics }, known);
-    }
-    for declared in &catalog.profiles {
-        let found = seen.profiles.get(&declared.name);
-        plan.compare(
-            Item::Profile(declared.clone()),
-            found.map(|found| profile_differs(declared, found)),
-        );
-    }
-    plan.create.sort_by_key(Item::stage);
-    plan
+    planner.topics();
+    planner.rows();
+    planner.removals();
+    in_order(&mut planner.plan.steps);
+    planner.plan
 }
 
-impl CatalogPlan {
-    /// Adds an item, by what differs in what was found, if anything was.
-    fn compare(&mut self, item: Item, found: Option<Vec<&'static str>>) {
-        match found {
-            None => self.create.push(item),
-            Some(differs) if differs.is_empty() => self.unchanged.push(item.entry()),
-            Some(differs) => {
-                let entry = item.entry();
-                let reason = format!(
-                    "the {} {} is there and differs in {}; changes come later",
-                    entry.kind,
-                    entry.name,
-                    differs.join(", ")
-                );
-                self.refused.push(Refusal {
-                    entry,
-                    differs,
-                    reason,
-                });
-            }
-        }
+impl Planner<'_> {
+    pub(super) fn owns(&self, owned: &Owned) -> bool {
+        self.seen.owned.contains(owned)
     }
 
-    /// A policy that was stopped is left alone until it is resumed, be it as
-    /// declared or not.
-    fn refuse_stopped(&mut self, declared: &Policy) {
-        self.refused.push(Refusal {
-            entry: Item::Policy(declared.clone()).entry(),
-            differs: vec!["stopped"],
-            reason: format!("the policy {} is stopped; resume it first", declared.name),
+    /// Who uses something, if anybody does.
+    pub(super) fn users(&self, owned: &Owned) -> Option<&Users> {
+        self.seen.users.get(owned).filter(|users| users.count > 0)
+    }
+
+    pub(super) fn step(
+        &mut self,
+        action: Action,
+        entry: Entry,
+        fields: Vec<Field>,
+        note: &str,
+        item: Item,
+    ) {
+        let change = Change {
+            action,
+            entry,
+            fields,
+            note: note.to_owned(),
+        };
+        self.plan.steps.push(Step {
+            change: Some(change),
+            item,
         });
     }
 
-    fn compare_group(&mut self, catalog: &Catalog, declared: &Group, found: Option<&GroupSeen>) {
-        let depth = catalog.lineage(&declared.name).count().saturating_sub(1);
-        self.compare(
-            Item::Group {
-                group: declared.clone(),
-                depth,
-            },
-            found.map(|found| group_differs(declared, found)),
+    /// An effect that nobody needs to read about.
+    pub(super) fn quietly(&mut self, item: Item) {
+        self.plan.steps.push(Step { change: None, item });
+    }
+
+    pub(super) fn refuse(
+        &mut self,
+        entry: Entry,
+        fields: Vec<Field>,
+        reason: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.plan.refused.push(Refusal {
+            entry,
+            fields,
+            reason: reason.into(),
+            remedy: remedy.into(),
+            users: None,
+        });
+    }
+
+    /// Refuses what is there, differs, and is not the catalog's to change.
+    pub(super) fn refuse_foreign(&mut self, entry: Entry, fields: Vec<Field>) {
+        let differing: Vec<_> = fields.iter().map(|f| f.field.as_str()).collect();
+        let reason = format!(
+            "the {} {} is there, no catalog made it, and it differs in {}",
+            entry.kind.name(),
+            entry.name,
+            differing.join(", ")
         );
+        let remedy = "Declare it as it is, choose another name, or delete it in AWS IoT.";
+        self.refuse(entry, fields, reason, remedy);
+    }
+
+    pub(super) fn refuse_used(&mut self, entry: Entry, users: Users, remedy: &str) {
+        let reason = format!(
+            "the {} {} is no longer declared and still in use by {}",
+            entry.kind.name(),
+            entry.name,
+            users.text()
+        );
+        self.plan.refused.push(Refusal {
+            entry,
+            fields: Vec::new(),
+            reason,
+            remedy: remedy.to_owned(),
+            users: Some(users),
+        });
+    }
+
+    /// The usual case: made where it is missing, changed where it is ours and
+    /// differs.
+    fn compare(
+        &mut self,
+        entry: Entry,
+        found: Option<&Value>,
+        declared: &Value,
+        make: Item,
+        change: Item,
+    ) {
+        let Some(found) = found else {
+            let fields = differences("", &json!({}), declared);
+            self.step(Action::Create, entry, fields, "", make);
+            return;
+        };
+        let fields = differences("", found, declared);
+        if fields.is_empty() {
+            self.plan.unchanged.push(entry);
+        } else if self.owns(&entry) {
+            self.step(Action::Update, entry, fields, "", change);
+        } else {
+            self.refuse_foreign(entry, fields);
+        }
+    }
+
+    fn policy(&mut self, declared: &Policy) {
+        let entry = Owned::new(ItemKind::Policy, &declared.name);
+        if self.seen.stopped.contains(&declared.name) {
+            self.keep_stopped(entry);
+            return;
+        }
+        let found = self.seen.policies.get(&declared.name);
+        self.compare(
+            entry,
+            found
+                .map(|document| json!({ "document": document }))
+                .as_ref(),
+            &json!({ "document": declared.document }),
+            Item::Policy(declared.clone()),
+            Item::PolicyVersion(declared.clone()),
+        );
+    }
+
+    fn billing_group(&mut self, declared: &BillingGroup) {
+        let found = self.seen.billing_groups.get(&declared.name);
+        let tags = found.into_iter().flat_map(|found| found.tags.keys());
+        let untag = tags.filter(|name| !declared.tags.contains_key(*name));
+        self.compare(
+            Owned::new(ItemKind::BillingGroup, &declared.name),
+            found.map(billing_fields).as_ref(),
+            &shown(declared),
+            Item::BillingGroup(declared.clone()),
+            Item::UpdateBillingGroup {
+                group: declared.clone(),
+                untag: untag.cloned().collect(),
+            },
+        );
+    }
+
+    fn group(&mut self, declared: &Group) {
+        let seen = self.seen;
+        let entry = Owned::new(ItemKind::Group, &declared.name);
+        let depth = self
+            .catalog
+            .lineage(&declared.name)
+            .count()
+            .saturating_sub(1);
+        let group = declared.clone();
+        let found = seen.groups.get(&declared.name);
+        let mut attached = found;
+        match found {
+            Some(found) if found.dynamic => {
+                let reason = format!("{} is a dynamic group of AWS's", declared.name);
+                self.refuse(entry, Vec::new(), reason, "Choose another name.");
+                return;
+            }
+            Some(found) if self.owns(&entry) && parent_differs(declared, found) => {
+                if !self.may_move(&entry, declared, found) {
+                    return;
+                }
+                let fields = differences("", &group_fields(found), &declared_fields(declared));
+                let note = "AWS cannot move a group: it is deleted and created anew";
+                let item = Item::MoveGroup { group, depth };
+                self.step(Action::Replace, entry, fields, note, item);
+                attached = None;
+            }
+            _ => self.compare(
+                entry,
+                found.map(group_fields).as_ref(),
+                &declared_fields(declared),
+                Item::Group {
+                    group: group.clone(),
+                    depth,
+                },
+                Item::UpdateGroup { group, depth },
+            ),
+        }
+        self.attachments(declared, attached);
+    }
+
+    /// A group can be made anew under another parent while nothing is in it.
+    fn may_move(&mut self, entry: &Owned, declared: &Group, found: &GroupSeen) -> bool {
+        let seen = self.seen;
+        let below = |(name, group): (&GroupName, &GroupSeen)| {
+            (group.parent.as_deref() == Some(declared.name.as_str())).then(|| name.to_string())
+        };
+        let foreign = seen.foreign_children.get(&declared.name).cloned();
+        let children: Vec<_> = seen
+            .groups
+            .iter()
+            .filter_map(below)
+            .chain(foreign.into_iter().flatten())
+            .collect();
+        let users = if children.is_empty() {
+            self.users(entry).cloned()
+        } else {
+            Some(Users::all(children, false))
+        };
+        let Some(users) = users else { return true };
+        let fields = differences("", &group_fields(found), &declared_fields(declared));
+        self.plan.refused.push(Refusal {
+            entry: entry.clone(),
+            fields,
+            reason: format!(
+                "AWS cannot move a group to another parent, and {} is not empty: {} in it",
+                declared.name,
+                users.text()
+            ),
+            remedy: "Declare a group of another name, move the devices there with lamp device \
+                     update, and remove this one then."
+                .to_owned(),
+            users: Some(users),
+        });
+        false
+    }
+
+    fn attachments(&mut self, declared: &Group, found: Option<&GroupSeen>) {
+        let group_owned = self.owns(&Owned::new(ItemKind::Group, &declared.name));
         for policy in &declared.policies {
-            let attached = found.is_some_and(|found| found.policies.contains(policy.as_str()));
-            self.compare(
-                Item::Attachment {
+            let entry = attachment(policy.as_str(), &declared.name);
+            let there = found.is_some_and(|found| found.policies.contains(policy.as_str()));
+            if there {
+                self.plan.unchanged.push(entry);
+            } else if self.seen.stopped.contains(policy) {
+                self.keep_stopped(Owned::new(ItemKind::Policy, policy));
+            } else if found.is_some() && !group_owned {
+                let fields = differences("policies", &Value::Null, &policy.as_str().into());
+                self.refuse_foreign(Owned::new(ItemKind::Group, &declared.name), fields);
+            } else {
+                let item = Item::Attach {
                     policy: policy.clone(),
                     group: declared.name.clone(),
-                },
-                attached.then(Vec::new),
+                };
+                self.step(Action::Create, entry, Vec::new(), "", item);
+            }
+        }
+        let more = found.into_iter().flat_map(|found| &found.policies);
+        let more: Vec<_> = more
+            .filter(|name| !declared.policies.iter().any(|p| p.as_str() == *name))
+            .collect();
+        for policy in more {
+            if group_owned {
+                self.detach(policy, &declared.name);
+            } else {
+                let fields = differences("policies", &policy.as_str().into(), &Value::Null);
+                self.refuse_foreign(Owned::new(ItemKind::Group, &declared.name), fields);
+            }
+        }
+    }
+
+    /// Takes a policy off a group, unless it is one that somebody has stopped:
+    /// its devices would go on.
+    pub(super) fn detach(&mut self, policy: &str, group: &GroupName) {
+        let Ok(name) = PolicyName::parse(policy) else {
+            return;
+        };
+        if self.seen.stopped.contains(&name) {
+            self.keep_stopped(Owned::new(ItemKind::Policy, &name));
+            return;
+        }
+        let entry = attachment(policy, group);
+        let item = Item::Detach {
+            policy: name,
+            group: group.clone(),
+        };
+        self.step(Action::Delete, entry, Vec::new(), "", item);
+    }
+
+    fn topics(&mut self) {
+        for (thing_type, declared) in self.catalog.topics() {
+            let current = self.current.get(&thing_type).unwrap_or(&thing_type).clone();
+            // Topics are only added: a device may have left a message on an old one.
+            let known = |name| self.seen.topics.get(name).into_iter().flatten();
+            let topics: std::collections::BTreeSet<_> = declared
+                .iter()
+                .chain(known(&thing_type))
+                .chain(known(&current))
+                .cloned()
+                .collect();
+            let entry = Owned::new(ItemKind::RetainedTopics, &current);
+            let found = self.seen.topics.get(&current);
+            if found == Some(&topics) {
+                self.plan.unchanged.push(entry);
+                continue;
+            }
+            let before = found.map_or(Value::Null, |found| json!(found));
+            let action = found.map_or(Action::Create, |_| Action::Update);
+            let fields = differences("topics", &before, &json!(topics));
+            let item = Item::Topics {
+                thing_type: current,
+                topics,
+            };
+            self.step(action, entry, fields, "", item);
+        }
+    }
+
+    /// What stands in the registry alone.
+    fn rows(&mut self) {
+        let (catalog, seen) = (self.catalog, self.seen);
+        for declared in &catalog.dynamic_groups {
+            let found = seen.dynamic_groups.get(&declared.name).map(shown);
+            let entry = Owned::new(ItemKind::DynamicGroup, &declared.name);
+            self.row_of(
+                entry,
+                found,
+                &shown(declared),
+                Item::Definition(declared.clone()),
             );
+        }
+        for declared in &catalog.job_templates {
+            let found = seen.job_templates.get(&declared.name).map(shown);
+            let entry = Owned::new(ItemKind::JobTemplate, &declared.name);
+            self.row_of(
+                entry,
+                found,
+                &shown(declared),
+                Item::JobTemplate(declared.clone()),
+            );
+        }
+        for declared in &catalog.profiles {
+            let found = seen.profiles.get(&declared.name).map(shown);
+            let entry = Owned::new(ItemKind::Profile, &declared.name);
+            self.row_of(
+                entry,
+                found,
+                &shown(declared),
+                Item::Profile(declared.clone()),
+            );
+        }
+    }
+
+    /// Rows are made by catalogs only, so they are theirs to change.
+    fn row_of(&mut self, entry: Entry, found: Option<Value>, declared: &Value, item: Item) {
+        let fields = differences("", found.as_ref().unwrap_or(&json!({})), declared);
+        match found {
+            Some(_) if fields.is_empty() => self.plan.unchanged.push(entry),
+            Some(_) => self.step(Action::Update, entry, fields, "", item),
+            None => self.step(Action::Create, entry, fields, "", item),
         }
     }
 }
 
-fn thing_type_differs(declared: &ThingType, found: &ThingTypeSeen) -> Vec<&'static str> {
-    differing([
-        ("description", declared.description != found.description),
-        (
-            "searchableAttributes",
-            declared.searchable_attributes != found.searchable_attributes,
-        ),
-        ("deprecated", found.deprecated),
-    ])
+fn attachment(policy: &str, group: &GroupName) -> Entry {
+    Owned::new(ItemKind::Attachment, format!("{policy} to {group}"))
 }
 
-fn group_differs(declared: &Group, found: &GroupSeen) -> Vec<&'static str> {
-    // A policy that is not attached yet is missing; one too many is a change.
-    let more = found
-        .policies
-        .iter()
-        .any(|name| !declared.policies.iter().any(|p| p.as_str() == name));
-    differing([
-        ("dynamic", found.dynamic),
-        (
-            "parent",
-            declared.parent.as_ref().map(GroupName::as_str) != found.parent.as_deref(),
-        ),
-        ("description", declared.description != found.description),
-        ("attributes", declared.attributes != found.attributes),
-        ("policies", more),
-    ])
+fn parent_differs(declared: &Group, found: &GroupSeen) -> bool {
+    declared.parent.as_ref().map(GroupName::as_str) != found.parent.as_deref()
 }
 
-fn profile_differs(declared: &Profile, found: &Profile) -> Vec<&'static str> {
-    differing([
-        ("thingType", declared.thing_type != found.thing_type),
-        ("groups", declared.groups != found.groups),
-        (
-            "billingGroup",
-            declared.billing_group != found.billing_group,
-        ),
-        ("attributes", declared.attributes != found.attributes),
-        ("issuer", declared.issuer != found.issuer),
-        (
-            "claimCertificateIds",
-            declared.claim_certificate_ids != found.claim_certificate_ids,
-        ),
-        (
-            "retainedTopics",
-            declared.retained_topics != found.retained_topics,
-        ),
-    ])
-}
-
-fn differing<const N: usize>(fields: [(&'static str, bool); N]) -> Vec<&'static str> {
+/// A declared group without what is compared apart.
+fn declared_fields(group: &Group) -> Value {
+    let mut fields = shown(group);
+    if let Some(fields) = fields.as_object_mut() {
+        fields.remove("policies");
+    }
     fields
-        .into_iter()
-        .filter_map(|(field, differs)| differs.then_some(field))
-        .collect()
+}
+
+/// A group that is there, as a declared one is shown.
+pub(super) fn group_fields(found: &GroupSeen) -> Value {
+    shown(&json!({
+        "parent": found.parent, "description": found.description, "attributes": found.attributes,
+    }))
+}
+
+/// A billing group that is there, as a declared one is shown.
+pub(super) fn billing_fields(found: &BillingGroupSeen) -> Value {
+    shown(&json!({ "description": found.description, "tags": found.tags }))
 }

@@ -1,8 +1,10 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::device::Issuer;
-use crate::names::ProfileName;
+
+mod plans;
+mod removals;
+mod types;
 
 fn default_group() -> GroupName {
     GroupName::parse("lamplighter-default").unwrap()
@@ -18,7 +20,9 @@ fn base() -> Value {
             {"name": "navigli", "parent": "milan"},
             {"name": "milan", "attributes": {"city": "milan"}, "policies": ["light"]},
         ],
-        "billingGroups": [{"name": "bill", "description": "Pays"}],
+        "billingGroups": [{"name": "bill", "description": "Pays", "tags": {"cost-centre": "42"}}],
+        "dynamicGroups": [{"name": "old", "query": "attributes.city:milan", "onEnter": {"job": "update"}}],
+        "jobTemplates": [{"name": "update", "document": {"version": "1.0"}, "parameters": {"to": {}}}],
         "profiles": [{
             "name": "spring", "thingType": "light", "groups": ["navigli"], "billingGroup": "bill",
             "attributes": {"city": "milan"}, "claimCertificateIds": ["a".repeat(64)],
@@ -171,6 +175,116 @@ fn what_a_catalog_may_be() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table of cases")]
+fn what_newer_sections_may_be() {
+    let entry = |name: &str| json!({"name": name, "query": "x:1"});
+    for (field, value, refused) in [
+        (
+            "billingGroups/0/tags",
+            json!({"aws:x": "y"}),
+            Some("billingGroups[0].tags.aws:x"),
+        ),
+        (
+            "billingGroups/0/tags",
+            json!({"x": "a;b"}),
+            Some("billingGroups[0].tags.x"),
+        ),
+        (
+            "billingGroups/0/tags",
+            json!({"city": "Milano è qui"}),
+            None,
+        ),
+        (
+            "dynamicGroups/0/query",
+            json!(" "),
+            Some("dynamicGroups[0].query"),
+        ),
+        (
+            "dynamicGroups/0/query",
+            json!("x".repeat(1001)),
+            Some("dynamicGroups[0].query"),
+        ),
+        (
+            "dynamicGroups/0/name",
+            json!("milan"),
+            Some("dynamicGroups[0].name"),
+        ),
+        (
+            "dynamicGroups/0/name",
+            json!("lamplighter-default"),
+            Some("dynamicGroups[0].name"),
+        ),
+        (
+            "dynamicGroups/0/parent",
+            json!("milan"),
+            Some("dynamicGroups[0].parent"),
+        ),
+        (
+            "dynamicGroups/0/parent",
+            json!("old"),
+            Some("dynamicGroups[0].parent"),
+        ),
+        ("dynamicGroups/0/materialize", json!("native"), None),
+        (
+            "dynamicGroups/0/materialize",
+            json!("both"),
+            Some("dynamicGroups[0].materialize"),
+        ),
+        (
+            "dynamicGroups/0/onEnter",
+            json!({"job": "none"}),
+            Some("dynamicGroups[0].onEnter.job"),
+        ),
+        (
+            "dynamicGroups/0/onEnter",
+            json!({"jobs": []}),
+            Some("dynamicGroups[0].onEnter"),
+        ),
+        ("dynamicGroups/-", entry("new"), None),
+        (
+            "dynamicGroups/-",
+            entry("old"),
+            Some("dynamicGroups[1].name"),
+        ),
+        (
+            "jobTemplates/0/document",
+            json!("text"),
+            Some("jobTemplates[0].document"),
+        ),
+        (
+            "jobTemplates/0/document",
+            json!({"x": "y".repeat(32_768)}),
+            Some("jobTemplates[0].document"),
+        ),
+        (
+            "jobTemplates/0/parameters",
+            json!({"to": 1}),
+            Some("jobTemplates[0].parameters.to"),
+        ),
+        (
+            "jobTemplates/0/name",
+            json!("a b"),
+            Some("jobTemplates[0].name"),
+        ),
+        (
+            "thingTypes/-",
+            json!({"name": "light-v2"}),
+            Some("thingTypes[1].name"),
+        ),
+        ("thingTypes/-", json!({"name": "light-vx"}), None),
+    ] {
+        check(&format!("/{field}"), value, refused);
+    }
+    let mut both = base();
+    both["dynamicGroups"][0]["semver"] = true.into();
+    both["dynamicGroups"][0]["materialize"] = "native".into();
+    assert_eq!(
+        parse(&both).unwrap_err().field.unwrap(),
+        "dynamicGroups[0].semver"
+    );
+}
+
+#[test]
 fn a_profile_whose_groups_bear_no_policy() {
     check("/groups/1/policies", json!([]), Some("profiles[0].groups"));
 }
@@ -215,6 +329,21 @@ fn what_a_policy_document_may_be() {
     );
     statement("Action", json!([]), Some(".Statement[0].Action"));
     statement("Action", json!(["iot:Publish", "iot:Receive"]), None);
+    statement("Action", json!("iot:Pub*"), Some(".Statement[0].Action"));
+    for (resource, fine) in [
+        ("*", false),
+        ("client/x", false),
+        ("arn:aws:s3:::bucket/x", false),
+        ("arn:aws:iot:*:*:*", false),
+        ("arn:aws:iot:*:*:topic/*", true),
+        (
+            "arn:aws-cn:iot:cn-north-1:1:client/${iot:Connection.Thing.ThingName}",
+            true,
+        ),
+    ] {
+        let refused = (!fine).then_some(".Statement[0].Resource");
+        statement("Resource", json!(resource), refused);
+    }
     statement("Effect", json!("allow"), Some(".Statement[0].Effect"));
     statement("Resource", Value::Null, Some(".Statement[0].Resource"));
     statement(
@@ -251,188 +380,19 @@ fn a_hierarchy_is_at_most_seven_deep() {
     assert_eq!(all.groups[0].name.as_str(), "g0", "parents come first");
 }
 
-/// What is there after everything of a plan has been done.
-fn after(items: &[Item], mut seen: Observed) -> Observed {
-    for item in items {
-        match item.clone() {
-            Item::ThingType(t) => drop(seen.thing_types.insert(
-                t.name,
-                ThingTypeSeen {
-                    description: t.description,
-                    searchable_attributes: t.searchable_attributes,
-                    deprecated: false,
-                },
-            )),
-            Item::Policy(p) => drop(seen.policies.insert(p.name, p.document)),
-            Item::BillingGroup(b) => drop(seen.billing_groups.insert(b.name, b.description)),
-            Item::Group { group, .. } => {
-                let parent = group.parent.map(|p| p.as_str().to_owned());
-                assert!(
-                    parent
-                        .iter()
-                        .all(|p| seen.groups.keys().any(|name| name.as_str() == p)),
-                    "a parent is created first"
-                );
-                let made = GroupSeen {
-                    parent,
-                    description: group.description,
-                    attributes: group.attributes,
-                    ..GroupSeen::default()
-                };
-                seen.groups.insert(group.name, made);
-            }
-            Item::Attachment { policy, group } => {
-                assert!(seen.policies.contains_key(&policy));
-                seen.groups
-                    .get_mut(&group)
-                    .unwrap()
-                    .policies
-                    .insert(policy.as_str().to_owned());
-            }
-            Item::Topics { thing_type, topics } => drop(seen.topics.insert(thing_type, topics)),
-            Item::Profile(p) => drop(seen.profiles.insert(p.name.clone(), p)),
-        }
+/// The published schema is held to the same cases by `.ci/check_catalog.py`.
+#[test]
+fn the_cases_that_the_published_schema_is_held_to() {
+    let cases: Vec<Value> =
+        serde_json::from_str(include_str!("../../fixtures/catalogs.json")).unwrap();
+    assert!(cases.len() > 20);
+    for case in cases {
+        let parsed = parse(&case["catalog"]);
+        assert_eq!(parsed.is_ok(), case["parser"] == true, "{case}: {parsed:?}");
+        let both = case["parser"] == case["schema"];
+        let said = case["case"]
+            .as_str()
+            .is_some_and(|text| text.ends_with("only the parser sees it"));
+        assert_ne!(both, said, "{case}");
     }
-    seen
-}
-
-#[test]
-fn a_plan_cut_off_anywhere_is_taken_up_again_and_a_repeat_changes_nothing() {
-    let catalog = parse(&base()).unwrap();
-    let whole = plan(&catalog, &Observed::default());
-    assert!(whole.refused.is_empty() && whole.unchanged.is_empty());
-    assert_eq!(whole.create.len(), 8);
-    assert_eq!(stages(&whole.create).count(), 6);
-    for done in 0..=whole.create.len() {
-        let seen = after(&whole.create[..done], Observed::default());
-        let rest = plan(&catalog, &seen);
-        assert!(rest.refused.is_empty(), "{:?}", rest.refused);
-        assert_eq!(rest.create, whole.create[done..]);
-        let again = plan(&catalog, &after(&rest.create, seen));
-        assert!(again.create.is_empty() && again.refused.is_empty());
-        assert_eq!(again.unchanged.len(), whole.create.len());
-    }
-}
-
-/// A change to what is there is refused by the names of what differs.
-fn check_change(change: impl FnOnce(&mut Observed), kind: &str, differs: &[&str]) {
-    let catalog = parse(&base()).unwrap();
-    let mut seen = after(
-        &plan(&catalog, &Observed::default()).create,
-        Observed::default(),
-    );
-    change(&mut seen);
-    let plan = plan(&catalog, &seen);
-    let [refusal] = plan.refused.as_slice() else {
-        panic!("{plan:?}")
-    };
-    assert_eq!(
-        (refusal.entry.kind, refusal.differs.as_slice()),
-        (kind, differs)
-    );
-    assert!(refusal.reason.contains(&refusal.entry.name));
-}
-
-#[test]
-fn what_is_there_and_differs_is_refused_by_name() {
-    let group = |name| GroupName::parse(name).unwrap();
-    let milan = group("milan");
-    check_change(
-        |s| s.thing_types.values_mut().for_each(|t| t.deprecated = true),
-        "thing type",
-        &["deprecated"],
-    );
-    check_change(
-        |s| s.policies.values_mut().for_each(|p| *p = json!({})),
-        "policy",
-        &["document"],
-    );
-    check_change(
-        |s| s.billing_groups.values_mut().for_each(String::clear),
-        "billing group",
-        &["description"],
-    );
-    check_change(
-        |s| s.groups.get_mut(&milan).unwrap().dynamic = true,
-        "group",
-        &["dynamic"],
-    );
-    check_change(
-        |s| {
-            s.groups
-                .get_mut(&milan)
-                .unwrap()
-                .policies
-                .insert("more".to_owned());
-        },
-        "group",
-        &["policies"],
-    );
-    check_change(
-        |s| s.groups.get_mut(&group("navigli")).unwrap().parent = None,
-        "group",
-        &["parent"],
-    );
-    check_change(
-        |s| {
-            let profile = s
-                .profiles
-                .get_mut(&ProfileName::parse("spring").unwrap())
-                .unwrap();
-            profile.claim_certificate_ids.clear();
-            profile.thing_type = None;
-            profile.issuer = Some(Issuer::KmsCa);
-        },
-        "profile",
-        &["thingType", "issuer", "claimCertificateIds"],
-    );
-}
-
-#[test]
-fn topics_are_only_ever_added() {
-    let catalog = parse(&base()).unwrap();
-    let mut seen = after(
-        &plan(&catalog, &Observed::default()).create,
-        Observed::default(),
-    );
-    let thing_type = ThingTypeName::parse("light").unwrap();
-    let topics = seen.topics.get_mut(&thing_type).unwrap();
-    topics.clear();
-    topics.insert("old/{thingName}".to_owned());
-    let plan = plan(&catalog, &seen);
-    let [Item::Topics { topics, .. }] = plan.create.as_slice() else {
-        panic!("{plan:?}")
-    };
-    assert_eq!(topics.len(), 2);
-}
-
-#[test]
-fn only_true_is_a_dry_run() {
-    for (query, dry) in [
-        ("", Some(false)),
-        ("dryRun=true", Some(true)),
-        ("dryRun=false", Some(false)),
-        ("dryRun=1", None),
-        ("dry=true", None),
-    ] {
-        assert_eq!(is_dry_run(query).ok(), dry, "{query}");
-    }
-}
-
-#[test]
-fn a_stopped_policy_is_left_alone() {
-    let catalog = parse(&base()).unwrap();
-    let seen = Observed {
-        stopped: catalog.policies.iter().map(|p| p.name.clone()).collect(),
-        ..Observed::default()
-    };
-    let plan = plan(&catalog, &seen);
-    let refused: Vec<_> = plan.refused.iter().map(|r| r.entry.name.as_str()).collect();
-    assert_eq!(refused, ["light"]);
-    assert!(
-        !plan
-            .create
-            .iter()
-            .any(|item| matches!(item, Item::Policy(_)))
-    );
 }

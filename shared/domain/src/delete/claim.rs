@@ -4,7 +4,7 @@ use super::{DeleteProgress, ProofLine};
 use crate::device::{DeviceRecord, DeviceStatus, Tombstone};
 use crate::failure::{Failure, Kind};
 use crate::names::OperationId;
-use crate::operation::{Operation, OperationStatus};
+use crate::operation::{Operation, OperationKind, OperationStatus};
 use crate::time::Moment;
 
 /// What a request to delete amounts to.
@@ -17,7 +17,7 @@ pub enum Claim {
     Resume(OperationId),
     /// A new deletion.
     Begin {
-        /// The creation that is to be stopped for it; its lease is over.
+        /// The creation or update that is to be stopped for it; its lease is over.
         fence: Option<OperationId>,
         /// What an earlier deletion that was given up still knew.
         inherited: DeleteProgress,
@@ -44,6 +44,15 @@ pub fn claim(
     });
     let begin = |fence, inherited| Ok(Claim::Begin { fence, inherited });
     match (record.status, running) {
+        // Its last calls may still be under way, and hit what comes after.
+        (DeviceStatus::Active, Some(update)) if update.kind == OperationKind::Update => {
+            if now < update.lease_until {
+                let seconds = now.until(update.lease_until).div_ceil(1000);
+                let busy = Failure::busy("the device is being updated at this moment", seconds);
+                return Err(busy.field("thingName"));
+            }
+            begin(Some(update.operation_id.clone()), DeleteProgress::default())
+        }
         (DeviceStatus::Active | DeviceStatus::Stuck, _) | (DeviceStatus::Creating, None) => {
             begin(None, DeleteProgress::default())
         }

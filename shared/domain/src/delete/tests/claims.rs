@@ -3,7 +3,7 @@
 use super::*;
 use crate::device::DeviceRecord;
 use crate::failure::Kind;
-use crate::operation::Operation;
+use crate::operation::{Operation, OperationKind};
 
 fn record(status: &str) -> DeviceRecord {
     serde_json::from_value(serde_json::json!({
@@ -57,6 +57,22 @@ fn who_may_delete() {
     check_claim("DELETING", Some(("RUNNING", 0)), "resume");
     check_claim("DELETING", Some(("FAILED", 0)), "again");
     check_claim("DELETING", None, "begin");
+}
+
+#[test]
+fn an_update_is_let_end_or_is_fenced() {
+    for (lease_until, status, fenced) in [
+        (101, "RUNNING", None),
+        (101, "UNDOING", None),
+        (99, "RUNNING", Some(true)),
+        (101, "DONE", Some(false)),
+    ] {
+        let mut update = operation(status, lease_until);
+        update.kind = OperationKind::Update;
+        let claimed = claim(Some(&record("ACTIVE")), None, Some(&update), Moment(100));
+        let fence = claimed.map(|claim| matches!(claim, Claim::Begin { fence: Some(_), .. }));
+        assert_eq!(fence.ok(), fenced, "{lease_until} {status}");
+    }
 }
 
 #[test]

@@ -1,0 +1,157 @@
+//! Moves devices: to another thing type, or out of a group that is to go.
+//!
+//! Each is an update of one device, so it may break off anywhere: the list is
+//! AWS's own, and who has been moved is not in it any more.
+
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt as _, stream};
+use lamplighter_domain::catalog::{Item, Owned, OwnedRow};
+use lamplighter_domain::names::{CatalogName, ThingName};
+use lamplighter_domain::time::Moment;
+use lamplighter_domain::update::UpdateRequest;
+use lamplighter_domain::{Failure, Kind};
+use serde::Serialize;
+
+use super::{AT_ONCE, Catalogs};
+use crate::clock;
+use crate::organisation::Page;
+
+/// How many reasons, and of each how many devices, an answer names.
+const MOST_SHOWN: usize = 10;
+
+/// How far devices have been moved.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Progress {
+    /// How many were moved by this request.
+    pub moved: usize,
+    /// How many are left, as far as was counted.
+    pub left: usize,
+    /// Whether there are more.
+    pub more: bool,
+    /// That every one was tried, and the rest cannot be moved as they are.
+    pub stalled: bool,
+    /// Why, and which, some of each.
+    pub failures: BTreeMap<String, Vec<String>>,
+}
+
+impl Progress {
+    pub(super) fn add(&mut self, other: Self) {
+        self.moved += other.moved;
+        self.left += other.left;
+        self.more |= other.more;
+        self.stalled |= other.stalled;
+        self.failures.extend(other.failures);
+    }
+
+    fn failed(&mut self, name: String, failure: &Failure) {
+        self.left += 1;
+        if self.failures.len() < MOST_SHOWN || self.failures.contains_key(&failure.reason) {
+            let names = self.failures.entry(failure.reason.clone()).or_default();
+            if names.len() < MOST_SHOWN {
+                names.push(name);
+            }
+        }
+    }
+}
+
+/// Whose steps are done, until when devices are moved, and when the invocation
+/// is certain to have ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Time<'a> {
+    pub(super) catalog: &'a CatalogName,
+    pub(super) until: Moment,
+    pub(super) deadline: Moment,
+}
+
+impl Time<'_> {
+    /// That the catalog made something.
+    pub(super) fn row(self, owned: Owned) -> OwnedRow {
+        let catalog = self.catalog.clone();
+        OwnedRow { catalog, owned }
+    }
+}
+
+impl Catalogs {
+    /// Moves devices until none is left or time is up. Of those that cannot be
+    /// moved it says why.
+    pub(super) async fn move_devices(
+        &self,
+        item: &Item,
+        time: Time<'_>,
+    ) -> Result<Progress, Failure> {
+        let request = request(item);
+        let (mut progress, mut token) = (Progress::default(), None);
+        loop {
+            let page = self.members(item, token.take()).await?;
+            token = page.next;
+            let tried = page.names.len();
+            let work = page.names.into_iter().map(|name| {
+                let request = &request;
+                async move {
+                    if clock::now() > time.until {
+                        return (name, None);
+                    }
+                    let moved = self.move_one(&name, request, time.deadline).await;
+                    (name, Some(moved))
+                }
+            });
+            let outcomes: Vec<_> = stream::iter(work).buffer_unordered(AT_ONCE).collect().await;
+            let mut late = 0;
+            for (name, outcome) in outcomes {
+                match outcome {
+                    None => late += 1,
+                    Some(Ok(())) => progress.moved += 1,
+                    Some(Err(failure)) if failure.kind == Kind::Denied => return Err(failure),
+                    Some(Err(failure)) => progress.failed(name, &failure),
+                }
+            }
+            progress.left += late;
+            let over = late > 0 || clock::now() > time.until;
+            if over || token.is_none() || tried == 0 {
+                progress.more = token.is_some();
+                progress.stalled = !over && progress.left > 0 && progress.moved == 0;
+                return Ok(progress);
+            }
+        }
+    }
+
+    async fn members(&self, item: &Item, token: Option<String>) -> Result<Page, Failure> {
+        let aws = &self.organisation;
+        match item {
+            Item::Migrate { from, .. } => aws.things_of_type(from, token).await,
+            Item::DrainGroup(group) => aws.things_in_group(group, token).await,
+            Item::DrainBillingGroup(group) => aws.things_in_billing_group(group, token).await,
+            other => Err(Failure::bug(format!("nobody is moved by {other:?}"))),
+        }
+    }
+
+    async fn move_one(
+        &self,
+        name: &str,
+        request: &UpdateRequest,
+        deadline: Moment,
+    ) -> Result<(), Failure> {
+        let thing = ThingName::parse(name)?;
+        let updated = self.updates.update(&thing, request, None, deadline).await;
+        updated.map(drop)
+    }
+}
+
+/// What is asked for each device. AWS is brought in line even where the
+/// registry is: what counts here is AWS's list.
+fn request(item: &Item) -> UpdateRequest {
+    let mut request = UpdateRequest {
+        ensure: true,
+        ..UpdateRequest::default()
+    };
+    match item {
+        Item::Migrate { to, .. } => request.thing_type = Some(to.clone()),
+        Item::DrainGroup(group) => {
+            request.leave_groups.insert(group.clone());
+        }
+        _ => request.billing_group = Some(None),
+    }
+    request
+}

@@ -1,0 +1,80 @@
+//! Definitions of dynamic groups, as the catalog declares them.
+
+use serde::{Deserialize, Serialize};
+
+use super::advice::Warning;
+use crate::failure::Failure;
+use crate::names::{GroupName, JobTemplateName};
+
+/// A query is at most this many bytes long.
+const LONGEST_QUERY: usize = 1000;
+
+/// A dynamic group: a query, and what follows from being found by it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Definition {
+    /// Its name.
+    pub name: GroupName,
+    /// What it is for.
+    #[serde(default)]
+    pub description: String,
+    /// Which devices are in it, in the language of fleet indexing.
+    pub query: String,
+    /// What AWS holds of it.
+    #[serde(default)]
+    pub materialize: Materialize,
+    /// What follows when a device enters.
+    #[serde(default)]
+    pub on_enter: OnEnter,
+    /// The dynamic group that its members have to be in too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<GroupName>,
+    /// Whether the query may compare versions, which AWS's own cannot.
+    #[serde(default)]
+    pub semver: bool,
+}
+
+/// What AWS holds of a dynamic group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Materialize {
+    /// Nothing.
+    #[default]
+    None,
+    /// A static group with the same members.
+    Static,
+    /// AWS's own dynamic group with the same query.
+    Native,
+}
+
+/// What follows when a device enters a group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OnEnter {
+    /// The job that it gets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobTemplateName>,
+}
+
+/// `GROUP#name / DEFINITION`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DefinitionRow {
+    /// The definition.
+    pub definition: Definition,
+    /// Counts the changes of this one definition, from 1.
+    pub revision: u64,
+}
+
+/// Checks a definition's query: for now its length alone. `path` leads to it.
+pub(super) fn check_query(path: &str, definition: &Definition) -> Result<Vec<Warning>, Failure> {
+    let bytes = definition.query.len();
+    if definition.query.trim().is_empty() || bytes > LONGEST_QUERY {
+        return Err(Failure::invalid(
+            path,
+            format!("the query is {bytes} bytes long"),
+            format!("Write 1 to {LONGEST_QUERY} bytes."),
+        ));
+    }
+    Ok(Vec::new())
+}
