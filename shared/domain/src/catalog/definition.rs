@@ -4,10 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::advice::Warning;
 use crate::failure::Failure;
+use crate::group::{Language, Query};
 use crate::names::{GroupName, JobTemplateName};
-
-/// A query is at most this many bytes long.
-const LONGEST_QUERY: usize = 1000;
 
 /// A dynamic group: a query, and what follows from being found by it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -66,15 +64,19 @@ pub struct DefinitionRow {
     pub revision: u64,
 }
 
-/// Checks a definition's query: for now its length alone. `path` leads to it.
+/// Reads a definition's query; `path` leads to it. What it may not mean is
+/// told.
 pub(super) fn check_query(path: &str, definition: &Definition) -> Result<Vec<Warning>, Failure> {
-    let bytes = definition.query.len();
-    if definition.query.trim().is_empty() || bytes > LONGEST_QUERY {
-        return Err(Failure::invalid(
-            path,
-            format!("the query is {bytes} bytes long"),
-            format!("Write 1 to {LONGEST_QUERY} bytes."),
-        ));
-    }
-    Ok(Vec::new())
+    let language = if definition.semver {
+        Language::Extended
+    } else {
+        Language::Aws
+    };
+    let parsed = Query::parse(&definition.query, language);
+    let parsed = parsed.map_err(|error| error.into_failure(path))?;
+    let warnings = parsed.warnings.into_iter().map(|warning| Warning {
+        field: path.to_owned(),
+        text: warning.to_string(),
+    });
+    Ok(warnings.collect())
 }

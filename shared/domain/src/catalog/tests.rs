@@ -201,6 +201,16 @@ fn what_newer_sections_may_be() {
         ),
         (
             "dynamicGroups/0/query",
+            json!("attributes.city:(milan"),
+            Some("dynamicGroups[0].query"),
+        ),
+        (
+            "dynamicGroups/0/query",
+            json!("attributes.version<semver\"1.0.0\""),
+            Some("dynamicGroups[0].query"),
+        ),
+        (
+            "dynamicGroups/0/query",
             json!("x".repeat(1001)),
             Some("dynamicGroups[0].query"),
         ),
