@@ -2,14 +2,14 @@
 //! document changes.
 //!
 //! Equal predicates of all definitions are one. They are indexed by field and
-//! by what they ask ([`index`]), so that a change leads to those that it turns
+//! by what they ask (`index`), so that a change leads to those that it turns
 //! over. A group's membership can change only if one of its predicates does:
 //! only the definitions behind those are evaluated, and compared with the
 //! membership that was stored. What a change costs hangs on what it touches,
 //! not on how many definitions there are.
 //!
 //! Definitions that nest look into each other's membership. They are evaluated
-//! from the inside out, which is why none may depend on itself ([`nesting`]).
+//! from the inside out, which is why none may depend on itself (`nesting`).
 
 mod index;
 mod literals;
