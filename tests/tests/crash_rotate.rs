@@ -14,7 +14,8 @@ use lamplighter_tests::rotation::course::{
     Recorded, Round,
 };
 
-const AT_ONCE: usize = 8;
+/// Most of a case is waiting for the lease of the process that was stopped.
+const AT_ONCE: usize = 12;
 
 async fn case(cloud: &Cloud, course: &Course, round: &Round, mode: Mode) -> Result<Ended, String> {
     let light = course.light(cloud).await;
@@ -31,12 +32,11 @@ async fn case(cloud: &Cloud, course: &Course, round: &Round, mode: Mode) -> Resu
     }
 }
 
-async fn matrix(course: &Course, key_versions: usize) {
-    let cloud = &Cloud::open();
+/// What is wrong.
+async fn matrix(cloud: &Cloud, course: &Course, key_versions: usize) -> Vec<String> {
     let Recorded { light, rounds, .. } = &course.record(cloud).await;
     let undisturbed = state_of(cloud, &light.thing).await;
     assert_eq!(undisturbed["keyVersions"], key_versions, "{undisturbed}");
-    let before = Inventory::take(cloud).await;
 
     let modes = CRASHES.map(|name| Mode { name, times: 1 });
     let cases = modes
@@ -50,25 +50,24 @@ async fn matrix(course: &Course, key_versions: usize) {
     let mut wrong: Vec<_> = wrong.into_iter().filter_map(Result::err).collect();
     let ended = ended.into_iter().filter_map(Result::ok);
     wrong.extend(differing(cloud, ended, &undisturbed).await);
-
-    let after = Inventory::take(cloud).await;
-    let things = after.things.difference(&before.things).count();
-    let certificates = after.certificates.difference(&before.certificates).count();
-    if certificates != things {
-        wrong.push(format!(
-            "{things} things came, and {certificates} certificates"
-        ));
-    }
-    assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
+    wrong
 }
 
 #[tokio::test]
 async fn a_rotation_survives_every_crash() {
-    // One after the other: each counts the certificates of the whole account.
-    matrix(&RENEWED, 0).await;
-    matrix(&ROLLED_BACK, 0).await;
+    let cloud = &Cloud::open();
+    let before = Inventory::take(cloud).await;
     // No key is left in custody but that of the certificate that is in force.
-    matrix(&HANDED_OUT, 0).await;
-    matrix(&HANDED_OUT_IN_VAIN, 1).await;
-    matrix(&HANDED_OUT_TOO_LATE, 1).await;
+    let found = tokio::join!(
+        matrix(cloud, &RENEWED, 0),
+        matrix(cloud, &ROLLED_BACK, 0),
+        matrix(cloud, &HANDED_OUT, 0),
+        matrix(cloud, &HANDED_OUT_IN_VAIN, 1),
+        matrix(cloud, &HANDED_OUT_TOO_LATE, 1),
+    );
+    let mut wrong = [found.0, found.1, found.2, found.3, found.4].concat();
+
+    let after = Inventory::take(cloud).await;
+    wrong.extend(after.unmatched_since(&before));
+    assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
 }

@@ -286,14 +286,7 @@ async fn an_enrolment_without_proof_is_rolled_back() {
 
 /// A rotation that is under way, through its real workflow.
 async fn renewing(cloud: &Cloud, thing: &str, old: &str, phase: &str) -> Light {
-    let ask = Ask::new("POST", format!("/devices/{thing}/certificate/renewal"));
-    let answer = deliver(cloud, &ask).await.expect(202);
-    let light = Light {
-        thing: thing.to_owned(),
-        old: old.to_owned(),
-        rotation: answer["operationId"].as_str().expect("an id").to_owned(),
-        key: Key::make(thing),
-    };
+    let light = Light::renewing(cloud, thing, old).await;
     for (reached, next) in [("REQUESTED", Event::Request), ("ISSUED", Event::Proof)] {
         light.reaches(cloud, reached).await;
         // The workflow waits by then, and writes nothing.
