@@ -84,11 +84,7 @@ impl Enrolments {
             table: Table::from_env(sdk)?,
             sfn: aws_sdk_sfn::Client::new(sdk),
             workflow_arn: setup::required("ROTATE_WORKFLOW_ARN")?,
-            windows: Windows {
-                request_millis: setup::seconds("REQUEST_WINDOW_SECONDS")?,
-                proof_millis: setup::seconds("PROOF_WINDOW_SECONDS")?,
-                grace_millis: setup::seconds("GRACE_SECONDS")?,
-            },
+            windows: setup::rotation_windows()?,
             endpoint: setup::required("IOT_ENDPOINT")?,
             server_ca_pem: setup::optional("SERVER_CA_PEM")
                 .unwrap_or_else(|| AMAZON_ROOT_CA_1.to_owned()),
@@ -204,10 +200,7 @@ impl Enrolments {
         now: Moment,
     ) -> Result<Rotation, Failure> {
         let name = &request.thing_name;
-        let old = device
-            .certificate_id
-            .clone()
-            .ok_or_else(|| Failure::bug(format!("{name} is ACTIVE without a certificate")))?;
+        let old = device.proved_certificate()?.clone();
         let certificate: Option<CertificateRecord> =
             self.table.get(&Key::certificate(name, &old)).await?;
         let certificate =
