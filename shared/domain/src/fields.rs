@@ -274,7 +274,11 @@ mod tests {
             (r#"{"name": "a", "list": "b"}"#, "list", "a list of texts"),
             (r#"{"name": "a", "list": [1.5]}"#, "list", "a number"),
             (r#"{"name": "a", "map": []}"#, "map", "an object of texts"),
-            (r#"{"name": "a", "map": {"b": true}}"#, "map", "a text belongs, at \"b\""),
+            (
+                r#"{"name": "a", "map": {"b": true}}"#,
+                "map",
+                "a text belongs, at \"b\"",
+            ),
             (r#"{"name": "a", "colour": 1}"#, "body", "\"colour\""),
             (
                 r#"{"name": "a", "name": "b"}"#,

@@ -441,6 +441,21 @@ fn an_enrolment_does_not_wait_for_a_hand_out() {
     }
 }
 
+#[test]
+fn what_was_proved_is_renewed_even_if_the_device_went() {
+    for (phase, proved, renewed) in [
+        (Phase::Done, true, true),
+        (Phase::Fenced, true, true),
+        (Phase::Fenced, false, false),
+        (Phase::RolledBack, false, false),
+        (Phase::Retired, true, false),
+    ] {
+        let mut rotation = in_phase(phase);
+        rotation.proven_at = proved.then_some(Moment(4));
+        assert_eq!(rotation.renewed(), renewed, "{phase:?}");
+    }
+}
+
 /// A rotation by hand-out, in each phase that it can meet.
 fn by_hand_out(phase: Phase) -> Rotation {
     let mut rotation = in_phase(phase);
