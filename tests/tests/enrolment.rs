@@ -69,6 +69,17 @@ async fn a_light_of_our_own_authority_comes_back_too() {
 }
 
 #[tokio::test]
+async fn a_light_whose_key_was_in_custody_leaves_none_there() {
+    let cloud = &Cloud::open();
+    let lost = Lost::of(cloud, &json!({"csr": null})).await;
+    let thing = lost.thing.clone();
+    assert_eq!(state_of(cloud, &thing).await["keyVersions"], 1);
+    let answer = sent(cloud, &lost.ask()).await.expect(201);
+    proved(cloud, &lost.light(&answer)).await;
+    assert_eq!(state_of(cloud, &thing).await["keyVersions"], 0);
+}
+
+#[tokio::test]
 async fn a_token_is_for_an_active_device_and_the_last_one_counts() {
     let cloud = Cloud::open();
     let lost = Lost::new(&cloud).await;

@@ -18,7 +18,7 @@ use lamplighter_domain::enrolment::{
 };
 use lamplighter_domain::names::{CertificateId, OperationId, ThingName};
 use lamplighter_domain::rotation::enrol::{Entry, Standing};
-use lamplighter_domain::rotation::{OldState, Rotation, Windows};
+use lamplighter_domain::rotation::{Rotation, Windows};
 use lamplighter_domain::time::Moment;
 use lamplighter_domain::{Failure, authority};
 use serde::Serialize;
@@ -205,20 +205,9 @@ impl Enrolments {
             self.table.get(&Key::certificate(name, &old)).await?;
         let certificate =
             certificate.ok_or_else(|| Failure::bug(format!("{name} has no record of {old}")))?;
-        let rotation = Rotation::start(
-            clock::operation_id(),
-            name.clone(),
-            old,
-            certificate.issuer,
-            self.windows,
-            earlier,
-            now,
-        )?;
-        let old = match certificate.revoked_at {
-            None => OldState::InForce,
-            Some(_) => OldState::Revoked,
-        };
-        Ok(rotation.enrolling(request.csr.clone(), old, earlier))
+        let id = clock::operation_id();
+        let rotation = Rotation::start(id, name.clone(), &certificate, self.windows, earlier, now)?;
+        Ok(rotation.enrolling(request.csr.clone(), earlier))
     }
 
     /// Brings a rotation that takes no more keys to its end.

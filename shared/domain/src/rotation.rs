@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::create::Mint;
 use crate::csr::{Csr, PublicKeyId};
-use crate::device::{Custody, Issuer};
+use crate::device::{CertificateRecord, Custody, Issuer};
 use crate::failure::Failure;
 use crate::names::{CertificateId, OperationId, SweepId, ThingName};
 use crate::time::Moment;
@@ -223,16 +223,17 @@ impl Rotation {
         ))
     }
 
-    /// A rotation that begins now. `earlier` is what stands in the device's
-    /// row: one at a time.
+    /// A rotation that begins now, to replace the certificate that the device
+    /// has proved last: how that one is, and where its key lies, is on record
+    /// from here on. `earlier` is what stands in the device's row: one at a
+    /// time.
     ///
     /// # Errors
     /// `Busy` while another rotation of the device is under way.
     pub fn start(
         rotation_id: OperationId,
         thing_name: ThingName,
-        old: CertificateId,
-        issuer: Issuer,
+        old: &CertificateRecord,
         windows: Windows,
         earlier: Option<&Self>,
         now: Moment,
@@ -252,14 +253,17 @@ impl Rotation {
             rotation_id,
             thing_name,
             phase: Phase::Requested,
-            tries: tries(&old, earlier),
-            old,
-            old_state: OldState::default(),
+            tries: tries(&old.certificate_id, earlier),
+            old: old.certificate_id.clone(),
+            old_state: match old.revoked_at {
+                None => OldState::InForce,
+                Some(_) => OldState::Revoked,
+            },
             sweep_id: None,
-            issuer,
+            issuer: old.issuer,
             custody: Custody::Device,
             proved_key: KeyMadeHere::Purged,
-            old_key: None,
+            old_key: old.key_object.clone(),
             reason: Reason::default(),
             windows,
             started_at: now,

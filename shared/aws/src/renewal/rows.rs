@@ -70,8 +70,7 @@ impl Renewals {
         let mut rotation = Rotation::start(
             id.clone(),
             name.clone(),
-            old.clone(),
-            certificate.issuer,
+            &certificate,
             self.windows,
             earlier.as_ref(),
             now,
@@ -80,7 +79,6 @@ impl Renewals {
         rotation.reason = beginning.reason;
         rotation.custody = beginning.custody;
         rotation.proved_key = self.proved_keys;
-        rotation.old_key = certificate.key_object;
         let still = ConditionCheck::builder()
             .table_name(&self.table.name)
             .set_key(Some(Key::device(name).item()))

@@ -18,7 +18,7 @@ use super::{Effect, Message, New, Next, Phase, Reply, Rotation, Windows, Work};
 use crate::create::Mint;
 use crate::csr::Csr;
 use crate::custody;
-use crate::device::{Custody, Issuer};
+use crate::device::Custody;
 use crate::names::{CertificateId, OperationId, ThingName};
 use crate::time::Moment;
 

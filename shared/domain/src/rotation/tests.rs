@@ -22,23 +22,45 @@ fn csr() -> Csr {
     Csr::parse(&params.serialize_request(&key).unwrap().pem().unwrap()).unwrap()
 }
 
+/// A certificate's record.
+pub(super) fn certificate(
+    certificate_id: CertificateId,
+    public_key: PublicKeyId,
+    key_object: Option<String>,
+) -> CertificateRecord {
+    CertificateRecord {
+        certificate_id,
+        certificate_pem: String::new(),
+        public_key,
+        custody: Custody::Device,
+        key_object,
+        key_purged_at: None,
+        issuer: Issuer::AwsIot,
+        issued_at: Moment(0),
+        not_after: Moment(1_000),
+        due_at: None,
+        due_shard: None,
+        revoked_at: None,
+        hand_out: None,
+    }
+}
+
+fn old() -> CertificateRecord {
+    certificate(id(OLD), csr().public_key().clone(), None)
+}
+
 fn requested() -> Rotation {
+    of(&old())
+}
+
+fn of(old: &CertificateRecord) -> Rotation {
     let windows = Windows {
         request_millis: 100,
         proof_millis: 100,
         grace_millis: 50,
     };
     let thing = ThingName::parse("milan-0001").unwrap();
-    Rotation::start(
-        op(1),
-        thing,
-        id(OLD),
-        Issuer::AwsIot,
-        windows,
-        None,
-        Moment(0),
-    )
-    .unwrap()
+    Rotation::start(op(1), thing, old, windows, None, Moment(0)).unwrap()
 }
 
 /// The rotation in each phase that a device can meet, with its new certificate
@@ -184,15 +206,8 @@ fn a_certificate_in_use_is_asked_for_again() {
 fn one_rotation_at_a_time_and_one_invocation_at_a_time() {
     let open = requested();
     let next = |earlier: &Rotation| {
-        Rotation::start(
-            op(2),
-            open.thing_name.clone(),
-            id(OLD),
-            Issuer::AwsIot,
-            open.windows,
-            Some(earlier),
-            Moment(1),
-        )
+        let (name, windows) = (open.thing_name.clone(), open.windows);
+        Rotation::start(op(2), name, &old(), windows, Some(earlier), Moment(1))
     };
     assert_eq!(next(&open).unwrap_err().kind, Kind::Busy);
     assert!(next(&in_phase(Phase::Done)).is_ok());

@@ -1,5 +1,6 @@
 //! What the service does in the model: its rows, its workers, its calls.
 
+use super::super::tests::certificate;
 use super::*;
 
 impl Model {
@@ -10,19 +11,13 @@ impl Model {
             .map_or(&self.names.ids[0], |row| row.proven())
             .clone();
         let id = self.names.rotations[usize::from(world.started)].clone();
-        let row = Rotation::start(
-            id,
-            thing(),
-            old,
-            Issuer::AwsIot,
-            WINDOWS,
-            world.row.as_ref(),
-            world.now,
-        );
+        let key = self.names.id(&old);
+        let held = world.objects.iter().position(|held| *held == Some(key));
+        let object = held.map(|object| self.names.objects[object].clone());
+        let old = certificate(old, self.names.pair(key).public_key, object);
+        let (earlier, now) = (world.row.as_ref(), world.now);
+        let row = Rotation::start(id, thing(), &old, WINDOWS, earlier, now);
         let mut row = row.unwrap();
-        let old = Some(self.names.id(&row.old));
-        let held = world.objects.iter().position(|key| *key == old);
-        row.old_key = held.map(|object| self.names.objects[object].clone());
         row.custody = custody;
         world.row = Some(normal(row));
         world.started += 1;

@@ -104,13 +104,15 @@ fn an_enrolment_after_a_case_frees_what_was_never_certified() {
         fenced.wish.as_ref().unwrap().public_key(),
         &fenced.superseded[0],
     ];
-    let next = requested().enrolling(csr(), OldState::Revoked, Some(&fenced));
+    let mut revoked = old();
+    revoked.revoked_at = Some(Moment(3));
+    let next = of(&revoked).enrolling(csr(), Some(&fenced));
     let kept: BTreeSet<_> = next.superseded.iter().collect();
     assert_eq!(kept, BTreeSet::from(left));
     assert!(!next.keys().contains(made.public_key()));
     assert_eq!(next.old_state, OldState::Revoked);
     let done = in_phase(Phase::Done);
-    let next = requested().enrolling(csr(), OldState::InForce, Some(&done));
+    let next = requested().enrolling(csr(), Some(&done));
     assert!(
         next.superseded.is_empty(),
         "what a device has stays its own"
@@ -127,4 +129,14 @@ fn an_enrolment_does_not_wait_for_a_hand_out() {
         };
         assert_eq!(ending.settle(Moment(5)).phase, Phase::Withdrawing);
     }
+}
+
+/// Whoever begins a rotation, a key that is in custody goes with its certificate.
+#[test]
+fn a_key_in_custody_is_known_to_a_rotation_that_a_token_began() {
+    let mut old = old();
+    old.key_object = Some("keys/milan-0001/op.json".to_owned());
+    let mut rotation = of(&old).enrolling(csr(), None);
+    rotation.phase = Phase::Removing;
+    assert_eq!(rotation.next(), Next::Do(Work::Remove(KeyMadeHere::Purged)));
 }
