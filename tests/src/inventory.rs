@@ -21,6 +21,15 @@ pub struct Inventory {
 }
 
 impl Inventory {
+    /// Whether something has come since that is none of the things that came:
+    /// each has one certificate.
+    pub fn unmatched_since(&self, before: &Self) -> Option<String> {
+        let things = self.things.difference(&before.things).count();
+        let certificates = self.certificates.difference(&before.certificates).count();
+        (certificates != things)
+            .then(|| format!("{things} things came, and {certificates} certificates"))
+    }
+
     /// Lists it all.
     pub async fn take(cloud: &Cloud) -> Self {
         Self {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::cloud::{Ask, Cloud, Reply};
-use crate::delivery::{PATIENCE, created};
+use crate::delivery::{PATIENCE, created, deliver};
 use crate::device::{Key, token, unique};
 use crate::inventory::row;
 
@@ -49,6 +49,18 @@ impl Light {
         let thing = unique("keep");
         let body = json!({"thingName": thing});
         Self::created(cloud, thing, &body).await
+    }
+
+    /// Asks for the renewal of a device's certificate, through its workflow.
+    pub async fn renewing(cloud: &Cloud, thing: &str, old: &str) -> Self {
+        let ask = Ask::new("POST", format!("/devices/{thing}/certificate/renewal"));
+        let answer = deliver(cloud, &ask).await.expect(202);
+        Self {
+            thing: thing.to_owned(),
+            old: old.to_owned(),
+            rotation: answer["operationId"].as_str().expect("an id").to_owned(),
+            key: Key::make(thing),
+        }
     }
 
     async fn created(cloud: &Cloud, thing: String, body: &Value) -> Self {

@@ -69,6 +69,17 @@ async fn a_light_of_our_own_authority_comes_back_too() {
 }
 
 #[tokio::test]
+async fn a_light_whose_key_was_in_custody_leaves_none_there() {
+    let cloud = &Cloud::open();
+    let lost = Lost::of(cloud, &json!({"csr": null})).await;
+    let thing = lost.thing.clone();
+    assert_eq!(state_of(cloud, &thing).await["keyVersions"], 1);
+    let answer = sent(cloud, &lost.ask()).await.expect(201);
+    proved(cloud, &lost.light(&answer)).await;
+    assert_eq!(state_of(cloud, &thing).await["keyVersions"], 0);
+}
+
+#[tokio::test]
 async fn a_token_is_for_an_active_device_and_the_last_one_counts() {
     let cloud = Cloud::open();
     let lost = Lost::new(&cloud).await;
@@ -286,14 +297,7 @@ async fn an_enrolment_without_proof_is_rolled_back() {
 
 /// A rotation that is under way, through its real workflow.
 async fn renewing(cloud: &Cloud, thing: &str, old: &str, phase: &str) -> Light {
-    let ask = Ask::new("POST", format!("/devices/{thing}/certificate/renewal"));
-    let answer = deliver(cloud, &ask).await.expect(202);
-    let light = Light {
-        thing: thing.to_owned(),
-        old: old.to_owned(),
-        rotation: answer["operationId"].as_str().expect("an id").to_owned(),
-        key: Key::make(thing),
-    };
+    let light = Light::renewing(cloud, thing, old).await;
     for (reached, next) in [("REQUESTED", Event::Request), ("ISSUED", Event::Proof)] {
         light.reaches(cloud, reached).await;
         // The workflow waits by then, and writes nothing.

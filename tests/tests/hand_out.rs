@@ -27,6 +27,12 @@ impl Keys {
             .output()
             .expect("lamp runs")
     }
+
+    /// Is the device for so many seconds; answers what it said.
+    fn run(&self, thing: &str, seconds: &str) -> Vec<Value> {
+        let run = ["device", "run", "--thing", thing, "--for", seconds];
+        documents(&self.lamp(&[&run[..], &["--repeat-every", "2"]].concat()))
+    }
 }
 
 impl Drop for Keys {
@@ -196,17 +202,7 @@ async fn a_light_whose_keys_were_lost_starts_with_the_new_pair() {
     let keys = Keys(std::env::temp_dir().join(unique("keys")));
     let brought = keys.lamp(&["device", "credentials", &thing]);
     assert!(brought.status.success(), "{brought:?}");
-    let run = [
-        "device",
-        "run",
-        "--thing",
-        &thing,
-        "--for",
-        "10",
-        "--repeat-every",
-        "2",
-    ];
-    let said = documents(&keys.lamp(&run));
+    let said = keys.run(&thing, "10");
     assert_eq!(ended(&cloud, &rotation).await, "DONE", "{said:?}");
     let record = row(&cloud, &format!("DEVICE#{thing}"), "RECORD").await;
     assert_ne!(record["certificateId"]["S"], *old);
@@ -247,17 +243,7 @@ async fn a_light_that_comes_to_make_its_own_key_leaves_none_in_custody() {
             .success()
     );
     let rotation = renewing(&cloud, &thing, &json!({"custody": "device"})).await;
-    let run = [
-        "device",
-        "run",
-        "--thing",
-        &thing,
-        "--for",
-        "12",
-        "--repeat-every",
-        "2",
-    ];
-    let said = documents(&keys.lamp(&run));
+    let said = keys.run(&thing, "12");
     assert_eq!(ended(&cloud, &rotation).await, "DONE", "{said:?}");
     assert_eq!(key_objects(&cloud, &thing).await, 0);
     let record = row(&cloud, &format!("DEVICE#{thing}"), "RECORD").await;

@@ -1,11 +1,11 @@
 //! Invariant 4: a private key is in no log, even at TRACE, no row, no queue and
 //! no workflow's history, from the device's creation over its renewal to its end.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 use lamplighter_domain::csr::sha256_hex;
 use lamplighter_tests::cloud::{Ask, Cloud};
-use lamplighter_tests::delivery::{PATIENCE, created, deliver};
+use lamplighter_tests::delivery::{created, deliver};
 use lamplighter_tests::device::{Key, unique};
 use lamplighter_tests::enrolment::{Lost, enrolment, sent};
 use lamplighter_tests::inventory::{row, rows};
@@ -105,20 +105,9 @@ async fn sealed(cloud: &Cloud, thing: &str, certificate: &str) -> Value {
 
 /// Renews the device's certificate through the workflow; answers the rotation.
 async fn renewed(cloud: &Cloud, thing: &str, old: &str) -> String {
-    let ask = Ask::new("POST", format!("/devices/{thing}/certificate/renewal"));
-    let answer = deliver(cloud, &ask).await.expect(202);
-    let light = Light {
-        thing: thing.to_owned(),
-        old: old.to_owned(),
-        rotation: answer["operationId"].as_str().expect("an id").to_owned(),
-        key: Key::make(thing),
-    };
+    let light = Light::renewing(cloud, thing, old).await;
     delivered(cloud, &light.event(cloud, Event::Request).await, None).await;
-    let started = Instant::now();
-    while light.phase(cloud).await != "ISSUED" {
-        assert!(started.elapsed() < PATIENCE, "{}", light.row(cloud).await);
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+    light.reaches(cloud, "ISSUED").await;
     delivered(cloud, &light.event(cloud, Event::Proof).await, None).await;
     assert_eq!(ended(cloud, &light.rotation).await, "DONE");
     light.rotation

@@ -12,7 +12,7 @@ use lamplighter_tests::delivery::{PATIENCE, deliver};
 use lamplighter_tests::device::unique;
 use lamplighter_tests::inventory::row;
 use lamplighter_tests::lamp::lamp;
-use lamplighter_tests::removal::deleted;
+use lamplighter_tests::removal::{deleted, ended};
 use lamplighter_tests::rotation::{Event, Light, delivered};
 use serde_json::{Value, json};
 
@@ -124,6 +124,15 @@ async fn a_sweep_renews_what_is_due_and_counts_how_each_rotation_ends() {
     let case = opened(&cloud, &light.thing, "confirmed").await;
     secured(&cloud, case["caseId"].as_str().expect("an id")).await;
     assert_eq!(sweep(&cloud, &id).await["failed"], 2);
+    // What was proved is renewed, although its rotation had not ended.
+    let light = asked_by(&cloud, &id).await;
+    for event in [Event::Step, Event::Proof] {
+        delivered(&cloud, &light.event(&cloud, event).await, None).await;
+    }
+    deleted(&cloud, &light.thing).await;
+    let seen = sweep(&cloud, &id).await;
+    assert_eq!((&seen["renewed"], &seen["failed"]), (&3.into(), &2.into()));
+    assert_eq!(ended(&cloud, &light.rotation).await, "DONE");
     std::fs::remove_dir_all(keys).expect("the keys go");
 }
 

@@ -6,6 +6,7 @@ mod credentials;
 mod delete;
 mod enrol;
 mod list;
+mod many;
 mod preregister;
 mod renew;
 mod run;

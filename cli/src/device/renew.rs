@@ -3,20 +3,18 @@
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::many::Many;
 use crate::api::{Api, Call};
-use crate::bulk::{self, CONCURRENCY};
 use crate::failure::{Exit, Failure};
 use crate::keys;
-use crate::operation::{self, Patience};
+use crate::operation;
 use crate::output::Format;
-use crate::progress;
 
 /// Which devices, and whether to wait.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The devices' thing names
-    #[arg(required = true, value_name = "NAME")]
-    names: Vec<String>,
+    #[command(flatten)]
+    many: Many,
 
     /// For a device that can make no signing request: make its new key in the
     /// vault. Bring it what `lamp device credentials` fetches then
@@ -27,52 +25,28 @@ pub(crate) struct Arguments {
     /// one is kept; without, the exit code is 4 while anything still runs
     #[arg(long)]
     wait: bool,
-
-    #[command(flatten)]
-    patience: Patience,
-
-    /// How many devices are renewed at a time
-    #[arg(long, default_value_t = CONCURRENCY, value_name = "N")]
-    concurrency: usize,
 }
 
 pub(super) async fn run(arguments: &Arguments, api: &Api, format: Format) -> Result<Exit, Failure> {
-    let bar = progress::bar("renewing", arguments.names.len());
-    let items = arguments
-        .names
-        .iter()
-        .map(|name| (name.clone(), ()))
-        .collect();
-    let outcomes = bulk::each(
-        items,
-        arguments.concurrency,
-        format,
-        &bar,
-        async |name, ()| {
-            // Sent again after a lost reply, it is the same renewal, even if
-            // that has ended meanwhile.
-            let call = Call::post(&["devices", name, "certificate", "renewal"])
-                .idempotency_key(&keys::token());
-            let call = if arguments.vault {
-                call.body(json!({ "custody": "vault" }))
-            } else {
-                call
-            };
-            let answer = api.send(call).await?.body;
-            let operation = match (arguments.wait, answer["operationId"].as_str()) {
-                (true, Some(id)) => {
-                    operation::wait_for(api, id, arguments.patience, decided).await?
-                }
-                _ => answer,
-            };
-            Ok((exit(&operation), operation))
-        },
-    )
-    .await;
-    if !format.is_json() {
-        operation::show_all(&outcomes, "how far");
-    }
-    Ok(bulk::conclude(&outcomes))
+    let Arguments { many, vault, wait } = arguments;
+    let renew = async |name: &str| {
+        // Sent again after a lost reply, it is the same renewal, even if that
+        // has ended meanwhile.
+        let call = Call::post(&["devices", name, "certificate", "renewal"])
+            .idempotency_key(&keys::token());
+        let call = if *vault {
+            call.body(json!({ "custody": "vault" }))
+        } else {
+            call
+        };
+        let answer = api.send(call).await?.body;
+        let operation = match (wait, answer["operationId"].as_str()) {
+            (true, Some(id)) => operation::wait_for(api, id, many.patience, decided).await?,
+            _ => answer,
+        };
+        Ok((exit(&operation), operation))
+    };
+    Ok(many.each("renewing", "how far", format, renew).await)
 }
 
 /// A proved certificate is renewed: what is left to do is to delete the old

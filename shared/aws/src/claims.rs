@@ -59,7 +59,7 @@ impl Claims {
             .condition_expression("attribute_not_exists(PK) OR #status = :compensated")
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":compensated", status(OperationStatus::Compensated)?);
-        let mut changes = vec![put_item(record)?, put_item(put)?];
+        let mut changes = vec![table::put(record)?, table::put(put)?];
         if let Some(csr) = &plan.request.csr {
             let owner = owner(plan);
             changes.push(key_owners::claim(
@@ -258,12 +258,12 @@ impl Claims {
             .expression_attribute_values(":operation", table::attribute(&operation.operation_id)?)
             .expression_attribute_values(":creating", table::attribute(&DeviceStatus::Creating)?);
         let mut changes = vec![
-            put_item(device)?,
-            put_item(self.put(
+            table::put(device)?,
+            table::put(self.put(
                 &Key::certificate(name, &certificate.certificate_id),
                 certificate,
             )?)?,
-            update_item(self.end(operation, OperationStatus::Done, None, now)?)?,
+            table::update(self.end(operation, OperationStatus::Done, None, now)?)?,
         ];
         // A key made here is known to nobody before this, so there is nobody
         // to claim it from; once handed out it must not come to another device.
@@ -287,14 +287,9 @@ impl Claims {
             .table_name(&self.table.name)
             .set_key(Some(Key::device(&operation.thing_name).item()))
             .condition_expression("operationId = :operation")
-            .expression_attribute_values(":operation", table::attribute(&operation.operation_id)?)
-            .build()
-            .map_err(table::incomplete)?;
+            .expression_attribute_values(":operation", table::attribute(&operation.operation_id)?);
         let ended = self.end(operation, OperationStatus::Compensated, Some(why), now)?;
-        let mut changes = vec![
-            TransactWriteItem::builder().delete(device).build(),
-            update_item(ended)?,
-        ];
+        let mut changes = vec![table::delete(device)?, table::update(ended)?];
         let plan = operation.plan.as_ref();
         if let Some(csr) = plan.and_then(|plan| plan.request.csr.as_ref()) {
             changes.push(key_owners::free(&self.table, csr.public_key())?);
@@ -318,7 +313,7 @@ impl Claims {
             .expression_attribute_values(":stuck", table::attribute(&DeviceStatus::Stuck)?)
             .expression_attribute_values(":operation", table::attribute(&operation.operation_id)?);
         let ended = self.end(operation, OperationStatus::Stuck, Some(why), now)?;
-        self.ended(vec![update_item(device)?, update_item(ended)?])
+        self.ended(vec![table::update(device)?, table::update(ended)?])
             .await
     }
 
@@ -373,16 +368,6 @@ fn owner(plan: &CreatePlan) -> KeyOwner {
         thing_name: plan.request.thing_name.clone(),
         operation_id: plan.operation_id.clone(),
     }
-}
-
-pub(crate) fn put_item(put: PutBuilder) -> Result<TransactWriteItem, Failure> {
-    let put = put.build().map_err(table::incomplete)?;
-    Ok(TransactWriteItem::builder().put(put).build())
-}
-
-pub(crate) fn update_item(update: UpdateBuilder) -> Result<TransactWriteItem, Failure> {
-    let update = update.build().map_err(table::incomplete)?;
-    Ok(TransactWriteItem::builder().update(update).build())
 }
 
 fn taken_over() -> Failure {

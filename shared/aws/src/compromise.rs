@@ -121,7 +121,10 @@ impl Cases {
     async fn file(&self, name: &ThingName, report: &Report, by: &str) -> Result<Case, Failure> {
         for _ in 0..ATTEMPTS {
             let rows = self.rows(name).await?;
-            let device = rows.record.as_ref().ok_or_else(|| absent(name))?;
+            let device = rows
+                .record
+                .as_ref()
+                .ok_or_else(|| DeviceRecord::absent(name))?;
             let attached = match &report.certificate_id {
                 Some(_) => self.attached(name).await?,
                 None => BTreeSet::new(),
@@ -215,12 +218,4 @@ impl Cases {
         let names = [name.clone(), format!("{name}-{}", case.version)];
         workflows::start(&self.sfn, &self.workflow_arn, names, &input).await
     }
-}
-
-fn absent(name: &ThingName) -> Failure {
-    Failure::not_found(
-        "thingName",
-        format!("there is no device {name}"),
-        "Check the name.",
-    )
 }

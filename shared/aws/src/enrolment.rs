@@ -18,7 +18,7 @@ use lamplighter_domain::enrolment::{
 };
 use lamplighter_domain::names::{CertificateId, OperationId, ThingName};
 use lamplighter_domain::rotation::enrol::{Entry, Standing};
-use lamplighter_domain::rotation::{OldState, Rotation, Windows};
+use lamplighter_domain::rotation::{Rotation, Windows};
 use lamplighter_domain::time::Moment;
 use lamplighter_domain::{Failure, authority};
 use serde::Serialize;
@@ -84,11 +84,7 @@ impl Enrolments {
             table: Table::from_env(sdk)?,
             sfn: aws_sdk_sfn::Client::new(sdk),
             workflow_arn: setup::required("ROTATE_WORKFLOW_ARN")?,
-            windows: Windows {
-                request_millis: setup::seconds("REQUEST_WINDOW_SECONDS")?,
-                proof_millis: setup::seconds("PROOF_WINDOW_SECONDS")?,
-                grace_millis: setup::seconds("GRACE_SECONDS")?,
-            },
+            windows: setup::rotation_windows()?,
             endpoint: setup::required("IOT_ENDPOINT")?,
             server_ca_pem: setup::optional("SERVER_CA_PEM")
                 .unwrap_or_else(|| AMAZON_ROOT_CA_1.to_owned()),
@@ -204,28 +200,14 @@ impl Enrolments {
         now: Moment,
     ) -> Result<Rotation, Failure> {
         let name = &request.thing_name;
-        let old = device
-            .certificate_id
-            .clone()
-            .ok_or_else(|| Failure::bug(format!("{name} is ACTIVE without a certificate")))?;
+        let old = device.proved_certificate()?.clone();
         let certificate: Option<CertificateRecord> =
             self.table.get(&Key::certificate(name, &old)).await?;
         let certificate =
             certificate.ok_or_else(|| Failure::bug(format!("{name} has no record of {old}")))?;
-        let rotation = Rotation::start(
-            clock::operation_id(),
-            name.clone(),
-            old,
-            certificate.issuer,
-            self.windows,
-            earlier,
-            now,
-        )?;
-        let old = match certificate.revoked_at {
-            None => OldState::InForce,
-            Some(_) => OldState::Revoked,
-        };
-        Ok(rotation.enrolling(request.csr.clone(), old, earlier))
+        let id = clock::operation_id();
+        let rotation = Rotation::start(id, name.clone(), &certificate, self.windows, earlier, now)?;
+        Ok(rotation.enrolling(request.csr.clone(), earlier))
     }
 
     /// Brings a rotation that takes no more keys to its end.

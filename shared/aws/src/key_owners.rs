@@ -33,9 +33,7 @@ pub(crate) fn claim(
             .condition_expression("attribute_not_exists(PK) OR thingName = :thing")
             .expression_attribute_values(":thing", table::attribute(&owner.thing_name)?),
     };
-    Ok(TransactWriteItem::builder()
-        .put(put.build().map_err(table::incomplete)?)
-        .build())
+    table::put(put)
 }
 
 /// Frees a key that is certainly the device's.
@@ -43,9 +41,7 @@ pub(crate) fn free(table: &Table, key: &PublicKeyId) -> Result<TransactWriteItem
     let delete = Delete::builder()
         .table_name(&table.name)
         .set_key(Some(Key::owner(key).item()));
-    Ok(TransactWriteItem::builder()
-        .delete(delete.build().map_err(table::incomplete)?)
-        .build())
+    table::delete(delete)
 }
 
 /// Whether a key is on record as the device's.

@@ -119,11 +119,7 @@ impl Renewals {
             data: aws_sdk_iotdataplane::Client::new(sdk),
             sfn: aws_sdk_sfn::Client::new(sdk),
             workflow_arn: setup::required("ROTATE_WORKFLOW_ARN")?,
-            windows: Windows {
-                request_millis: setup::seconds("REQUEST_WINDOW_SECONDS")?,
-                proof_millis: setup::seconds("PROOF_WINDOW_SECONDS")?,
-                grace_millis: setup::seconds("GRACE_SECONDS")?,
-            },
+            windows: setup::rotation_windows()?,
             certificate_arn_prefix: setup::required("CERTIFICATE_ARN_PREFIX")?,
         })
     }

@@ -35,11 +35,7 @@ pub(crate) fn replace(
             .expression_attribute_values(":seen", table::attribute(&before.version)?)
             .expression_attribute_values(":id", table::attribute(&before.rotation_id)?),
     };
-    let mut changes = vec![
-        TransactWriteItem::builder()
-            .put(put.build().map_err(table::incomplete)?)
-            .build(),
-    ];
+    let mut changes = vec![table::put(put)?];
     if after.phase.ended() && before.is_some_and(|before| !before.phase.ended()) {
         changes.push(ended(table, after)?);
         // A light that was silent has not failed; it is asked when it connects.
@@ -98,9 +94,7 @@ pub(crate) fn operation(table: &Table, rotation: &Rotation) -> Result<TransactWr
         .table_name(&table.name)
         .set_item(Some(table::write(&key, &operation)?))
         .condition_expression("attribute_not_exists(PK)");
-    Ok(TransactWriteItem::builder()
-        .put(put.build().map_err(table::incomplete)?)
-        .build())
+    table::put(put)
 }
 
 /// The operation's end.
@@ -122,9 +116,7 @@ fn ended(table: &Table, rotation: &Rotation) -> Result<TransactWriteItem, Failur
             .expression_attribute_values(":to", table::attribute(&OperationStatus::Failed)?)
             .expression_attribute_values(":why", table::attribute(&not_renewed(rotation))?),
     };
-    Ok(TransactWriteItem::builder()
-        .update(update.build().map_err(table::incomplete)?)
-        .build())
+    table::update(update)
 }
 
 /// Why a rotation that has ended did not renew.

@@ -7,6 +7,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use lamplighter_domain::Failure;
 use lamplighter_domain::due::RenewalAge;
+use lamplighter_domain::rotation::Windows;
 
 /// The configuration every client is built from.
 ///
@@ -49,6 +50,15 @@ pub fn seconds(name: &str) -> Result<u64, Failure> {
         .parse()
         .map_err(|_| Failure::bug(format!("{name} is {text:?}, which is no number of seconds")))?;
     Ok(seconds * 1000)
+}
+
+/// How long the parts of a rotation may take.
+pub fn rotation_windows() -> Result<Windows, Failure> {
+    Ok(Windows {
+        request_millis: seconds("REQUEST_WINDOW_SECONDS")?,
+        proof_millis: seconds("PROOF_WINDOW_SECONDS")?,
+        grace_millis: seconds("GRACE_SECONDS")?,
+    })
 }
 
 /// At what age certificates of AWS IoT's own authority are renewed.

@@ -12,10 +12,9 @@ use lamplighter_domain::{Failure, Kind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::failure::{self, Cause};
 use crate::sweep_rows::{self, Saved, save};
 use crate::table::Table;
-use crate::{clock, due, setup};
+use crate::{clock, due, setup, workflows};
 
 /// How often a change is tried while others change the same sweep.
 const ATTEMPTS: u32 = 5;
@@ -203,25 +202,14 @@ impl Sweeps {
             sweep_id: Some(sweep.sweep_id.clone()),
             run: sweep.run,
         };
-        let answer = self
-            .sfn
-            .start_execution()
-            .state_machine_arn(&self.workflow_arn)
-            .name(format!("{}-{}", sweep.sweep_id, sweep.run))
-            .input(json!(input).to_string())
-            .send()
-            .await;
-        match answer {
-            Ok(_) => Ok(()),
-            Err(error) if failure::cause(&error) == Cause::Conflict => Ok(()),
-            Err(error) => {
-                let mut failure = failure::of("states:StartExecution", &error);
-                if failure.kind == Kind::NotFound {
-                    failure.kind = Kind::Denied;
-                }
-                Err(failure)
-            }
-        }
+        let name = [format!("{}-{}", sweep.sweep_id, sweep.run)];
+        workflows::start(
+            &self.sfn,
+            &self.workflow_arn,
+            name,
+            &json!(input).to_string(),
+        )
+        .await
     }
 
     /// Does to a sweep what a person asks for.

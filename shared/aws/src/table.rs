@@ -7,6 +7,9 @@ use std::collections::HashMap;
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::builders::{
+    ConditionCheckBuilder, DeleteBuilder, PutBuilder, UpdateBuilder,
+};
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use lamplighter_domain::Failure;
 use lamplighter_domain::authority::AuthorityId;
@@ -303,6 +306,30 @@ pub fn write(key: &Key, value: &impl Serialize) -> Result<Item, Failure> {
         .map_err(|error| Failure::bug(format!("a registry item does not serialise: {error}")))?;
     item.extend(key.item());
     Ok(item)
+}
+
+/// An item of a transaction that puts a row.
+pub(crate) fn put(put: PutBuilder) -> Result<TransactWriteItem, Failure> {
+    let put = put.build().map_err(incomplete)?;
+    Ok(TransactWriteItem::builder().put(put).build())
+}
+
+/// An item of a transaction that changes a row.
+pub(crate) fn update(update: UpdateBuilder) -> Result<TransactWriteItem, Failure> {
+    let update = update.build().map_err(incomplete)?;
+    Ok(TransactWriteItem::builder().update(update).build())
+}
+
+/// An item of a transaction that removes a row.
+pub(crate) fn delete(delete: DeleteBuilder) -> Result<TransactWriteItem, Failure> {
+    let delete = delete.build().map_err(incomplete)?;
+    Ok(TransactWriteItem::builder().delete(delete).build())
+}
+
+/// An item of a transaction that holds only while a row is as it is to be.
+pub(crate) fn check(check: ConditionCheckBuilder) -> Result<TransactWriteItem, Failure> {
+    let check = check.build().map_err(incomplete)?;
+    Ok(TransactWriteItem::builder().condition_check(check).build())
 }
 
 /// A transaction's item that lacks a part.

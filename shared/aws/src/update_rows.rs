@@ -34,7 +34,7 @@ impl Claims {
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":compensated", status(OperationStatus::Compensated)?)
             .expression_attribute_values(":stuck", status(OperationStatus::Stuck)?);
-        let changes = vec![update_item(device)?, put_item(put)?];
+        let changes = vec![table::update(device)?, table::put(put)?];
         Ok(self.table.transact(changes).await?.is_none())
     }
 
@@ -93,8 +93,8 @@ impl Claims {
         }
         let ended = self.end(operation, OperationStatus::Done, None, now)?;
         let changes = vec![
-            update_item(device.update_expression(set))?,
-            update_item(ended)?,
+            table::update(device.update_expression(set))?,
+            table::update(ended)?,
         ];
         self.ended(changes).await?;
         Ok(updated)
@@ -109,7 +109,7 @@ impl Claims {
         now: Moment,
     ) -> Result<(), Failure> {
         let ended = self.end(operation, to, Some(why), now)?;
-        self.ended(vec![update_item(ended)?]).await
+        self.ended(vec![table::update(ended)?]).await
     }
 }
 

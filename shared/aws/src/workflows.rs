@@ -1,7 +1,7 @@
 //! Step Functions: executions that are started once, and waits that are ended.
 
 use aws_sdk_sfn::Client;
-use lamplighter_domain::Failure;
+use lamplighter_domain::{Failure, Kind};
 
 use crate::failure::{self, Cause};
 
@@ -24,7 +24,14 @@ pub(crate) async fn start(
         match answer {
             Ok(_) => return Ok(()),
             Err(error) if failure::cause(&error) == Cause::Conflict => {}
-            Err(error) => return Err(failure::of("states:StartExecution", &error)),
+            Err(error) => {
+                let mut failure = failure::of("states:StartExecution", &error);
+                // No caller has named the workflow: the stack has.
+                if failure.kind == Kind::NotFound {
+                    failure.kind = Kind::Denied;
+                }
+                return Err(failure);
+            }
         }
     }
     Ok(())

@@ -105,6 +105,45 @@ pub struct DeviceRecord {
     pub quarantined_at: Option<Moment>,
 }
 
+impl DeviceRecord {
+    /// The refusal of a name that no device has.
+    pub fn absent(name: &ThingName) -> Failure {
+        Failure::not_found(
+            "thingName",
+            format!("there is no device {name}"),
+            "Check the name.",
+        )
+    }
+
+    /// The device, if it is there and ACTIVE. `remedy` says what wants that.
+    ///
+    /// # Errors
+    /// `NotFound` without a device of the name; `Conflict` while it is not
+    /// ACTIVE.
+    pub fn active<'a>(
+        name: &ThingName,
+        device: Option<&'a Self>,
+        remedy: &str,
+    ) -> Result<&'a Self, Failure> {
+        let device = device.ok_or_else(|| Self::absent(name))?;
+        if device.status != DeviceStatus::Active {
+            let reason = format!("the device {name} is {}", device.status.name());
+            return Err(Failure::conflict("thingName", reason, remedy));
+        }
+        Ok(device)
+    }
+
+    /// The certificate that an ACTIVE device has proved last.
+    ///
+    /// # Errors
+    /// `Bug` without one.
+    pub fn proved_certificate(&self) -> Result<&CertificateId, Failure> {
+        let name = &self.request.thing_name;
+        let id = self.certificate_id.as_ref();
+        id.ok_or_else(|| Failure::bug(format!("{name} is ACTIVE without a certificate")))
+    }
+}
+
 const fn first_version() -> u64 {
     1
 }

@@ -197,20 +197,7 @@ pub fn issue(
     by: &str,
     now: Moment,
 ) -> Result<TokenRecord, Failure> {
-    let device = device.ok_or_else(|| {
-        Failure::not_found(
-            "thingName",
-            format!("there is no device {name}"),
-            "Check the name.",
-        )
-    })?;
-    if device.status != DeviceStatus::Active {
-        return Err(Failure::conflict(
-            "thingName",
-            format!("the device {name} is {}", device.status.name()),
-            "Only an ACTIVE device is enrolled.",
-        ));
-    }
+    let device = DeviceRecord::active(name, device, "Only an ACTIVE device is enrolled.")?;
     if let Some(case) = &device.case_id {
         return Err(Failure::conflict(
             "thingName",

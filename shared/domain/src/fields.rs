@@ -90,7 +90,13 @@ impl Fields {
             None => Ok(BTreeMap::new()),
             Some(Value::Object(values)) => values
                 .into_iter()
-                .map(|(key, value)| Ok((key, self.text_of(name, value)?)))
+                .map(|(key, value)| {
+                    let text = self.text_of(name, value).map_err(|mut failure| {
+                        failure.reason = format!("{}, at {}", failure.reason, quoted(&key));
+                        failure
+                    });
+                    Ok((key, text?))
+                })
                 .collect(),
             Some(other) => Err(self.wrong(name, &other, "an object of texts")),
         }
@@ -300,7 +306,11 @@ mod tests {
             (r#"{"name": "a", "list": "b"}"#, "list", "a list of texts"),
             (r#"{"name": "a", "list": [1.5]}"#, "list", "a number"),
             (r#"{"name": "a", "map": []}"#, "map", "an object of texts"),
-            (r#"{"name": "a", "map": {"b": true}}"#, "map", "a text"),
+            (
+                r#"{"name": "a", "map": {"b": true}}"#,
+                "map",
+                "a text belongs, at \"b\"",
+            ),
             (r#"{"name": "a", "colour": 1}"#, "body", "\"colour\""),
             (
                 r#"{"name": "a", "name": "b"}"#,

@@ -82,15 +82,16 @@ pub struct Offer {
 ///
 /// # Errors
 /// `NotFound` without such a device, `Conflict` if it made its key itself or is
-/// not ACTIVE or `renewal` is asked for and there is none, `Busy` while the pair is being made, `NotFound` with 410 once
-/// the device has proved that it has the key.
+/// not ACTIVE or `renewal` is asked for and there is none, `Busy` while the pair
+/// is being made, `NotFound` with 410 once the device has proved that it has the
+/// key.
 pub fn offer(
     name: &ThingName,
     device: Option<&DeviceRecord>,
     rotation: Option<&Rotation>,
     renewal: bool,
 ) -> Result<Offer, Failure> {
-    let device = device.ok_or_else(|| absent(name))?;
+    let device = device.ok_or_else(|| DeviceRecord::absent(name))?;
     in_service(name, device)?;
     if let Some(offer) = rotation.map(of_rotation).transpose()?.flatten() {
         return Ok(offer);
@@ -147,14 +148,6 @@ fn of_rotation(rotation: &Rotation) -> Result<Option<Offer>, Failure> {
         })),
         _ => Ok(None),
     }
-}
-
-fn absent(name: &ThingName) -> Failure {
-    Failure::not_found(
-        "thingName",
-        format!("there is no device {name}"),
-        "Check the name.",
-    )
 }
 
 /// The refusal of a key that is with its device, and not to be had again.

@@ -41,7 +41,11 @@ fn checked(text: &str, shape: Shape) -> Result<(), Failure> {
     if text.len() > shape.most {
         return Err(Failure::invalid(
             shape.field,
-            format!("the {} is {} characters long", shape.what, text.len()),
+            format!(
+                "the {} is {} characters long",
+                shape.what,
+                text.chars().count()
+            ),
             remedy(),
         ));
     }

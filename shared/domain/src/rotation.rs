@@ -16,6 +16,7 @@ mod hand_out;
 mod message;
 #[cfg(test)]
 mod model;
+mod phase;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -28,13 +29,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::create::Mint;
 use crate::csr::{Csr, PublicKeyId};
-use crate::device::{Custody, Issuer};
+use crate::device::{CertificateRecord, Custody, Issuer};
 use crate::failure::Failure;
 use crate::names::{CertificateId, OperationId, SweepId, ThingName};
 use crate::time::Moment;
 
 pub use asked::Asked;
 pub use message::{Message, RawMessage, Received, Reply, Sender, Word, topic};
+pub use phase::Phase;
 pub use view::RotationView;
 pub use work::{Effect, KeyMadeHere, Work};
 
@@ -89,34 +91,6 @@ pub enum OldState {
     /// A case of compromise had revoked it: it is detached, and neither put
     /// into another state nor removed.
     Revoked,
-}
-
-/// How far a rotation has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum Phase {
-    /// The device is asked for a signing request.
-    Requested,
-    /// A certificate is being made.
-    Issuing,
-    /// The new certificate is in force beside the old; its proof is awaited.
-    Issued,
-    /// The device came with another key; the unproved certificate goes.
-    Superseding,
-    /// Proved; the old certificate is being put out of force.
-    Retiring,
-    /// The old certificate is out of force, and kept for a while.
-    Retired,
-    /// The old certificate is being removed.
-    Removing,
-    /// Not proved; the new certificate is being withdrawn.
-    Withdrawing,
-    /// The device has its new certificate and no other.
-    Done,
-    /// The device has its old certificate and no other.
-    RolledBack,
-    /// A deletion has taken the device over.
-    Fenced,
 }
 
 /// The certificate that is to be the device's next.
@@ -225,30 +199,6 @@ pub enum Next {
     Ended,
 }
 
-impl Phase {
-    /// Whether nothing more will happen.
-    pub const fn ended(self) -> bool {
-        matches!(self, Self::Done | Self::RolledBack | Self::Fenced)
-    }
-
-    /// The phase as the API spells it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Requested => "REQUESTED",
-            Self::Issuing => "ISSUING",
-            Self::Issued => "ISSUED",
-            Self::Superseding => "SUPERSEDING",
-            Self::Retiring => "RETIRING",
-            Self::Retired => "RETIRED",
-            Self::Removing => "REMOVING",
-            Self::Withdrawing => "WITHDRAWING",
-            Self::Done => "DONE",
-            Self::RolledBack => "ROLLED_BACK",
-            Self::Fenced => "FENCED",
-        }
-    }
-}
-
 /// How long a certificate whose rotation came to nothing is left in peace.
 const REST_MILLIS: u64 = 24 * 60 * 60 * 1000;
 
@@ -273,16 +223,17 @@ impl Rotation {
         ))
     }
 
-    /// A rotation that begins now. `earlier` is what stands in the device's
-    /// row: one at a time.
+    /// A rotation that begins now, to replace the certificate that the device
+    /// has proved last: how that one is, and where its key lies, is on record
+    /// from here on. `earlier` is what stands in the device's row: one at a
+    /// time.
     ///
     /// # Errors
     /// `Busy` while another rotation of the device is under way.
     pub fn start(
         rotation_id: OperationId,
         thing_name: ThingName,
-        old: CertificateId,
-        issuer: Issuer,
+        old: &CertificateRecord,
         windows: Windows,
         earlier: Option<&Self>,
         now: Moment,
@@ -302,14 +253,17 @@ impl Rotation {
             rotation_id,
             thing_name,
             phase: Phase::Requested,
-            tries: tries(&old, earlier),
-            old,
-            old_state: OldState::default(),
+            tries: tries(&old.certificate_id, earlier),
+            old: old.certificate_id.clone(),
+            old_state: match old.revoked_at {
+                None => OldState::InForce,
+                Some(_) => OldState::Revoked,
+            },
             sweep_id: None,
-            issuer,
+            issuer: old.issuer,
             custody: Custody::Device,
             proved_key: KeyMadeHere::Purged,
-            old_key: None,
+            old_key: old.key_object.clone(),
             reason: Reason::default(),
             windows,
             started_at: now,

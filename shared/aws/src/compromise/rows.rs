@@ -66,9 +66,7 @@ impl Cases {
         let token = Delete::builder()
             .table_name(&self.table.name)
             .set_key(Some(Key::enrolment(&case.thing_name).item()));
-        let token = TransactWriteItem::builder()
-            .delete(token.build().map_err(table::incomplete)?)
-            .build();
+        let token = table::delete(token)?;
         self.write(put, label, Some(token), case).await
     }
 
@@ -140,14 +138,7 @@ impl Cases {
         other: Option<TransactWriteItem>,
         case: Case,
     ) -> Result<Option<Case>, Failure> {
-        let mut changes = vec![
-            TransactWriteItem::builder()
-                .put(put.build().map_err(table::incomplete)?)
-                .build(),
-            TransactWriteItem::builder()
-                .update(label.build().map_err(table::incomplete)?)
-                .build(),
-        ];
+        let mut changes = vec![table::put(put)?, table::update(label)?];
         changes.extend(other);
         let refused = self.table.transact(changes).await?;
         Ok(refused.is_none().then_some(case))

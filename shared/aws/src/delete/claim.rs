@@ -6,8 +6,7 @@ use lamplighter_domain::operation::Operation;
 use lamplighter_domain::{Failure, Kind};
 
 use super::{Deletion, registry};
-use crate::clock;
-use crate::failure::{self, Cause};
+use crate::{clock, workflows};
 
 /// What a request to delete came to.
 #[derive(Debug, PartialEq, Eq)]
@@ -80,25 +79,10 @@ impl Deletion {
             format!("{id}-at-{seconds}"),
         ];
         let input = serde_json::json!({ "operationId": id, "thingName": name }).to_string();
-        for execution in names {
-            let answer = self
-                .sfn
-                .start_execution()
-                .state_machine_arn(&self.workflow_arn)
-                .name(execution)
-                .input(&input)
-                .send()
-                .await;
-            match answer {
-                Ok(_) => return Ok(()),
-                Err(error) if failure::cause(&error) == Cause::Conflict => {}
-                Err(error) => {
-                    return Err(not_started(failure::of("states:StartExecution", &error)));
-                }
-            }
-        }
-        // All three names are taken: this very second another request started one.
-        Ok(())
+        // When all three are taken, another request started one this very second.
+        workflows::start(&self.sfn, &self.workflow_arn, names, &input)
+            .await
+            .map_err(not_started)
     }
 }
 

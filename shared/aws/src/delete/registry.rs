@@ -98,14 +98,7 @@ impl Deletion {
                 operation,
             )?))
             .condition_expression("attribute_not_exists(PK)");
-        let mut changes = vec![
-            TransactWriteItem::builder()
-                .update(device.build().map_err(table::incomplete)?)
-                .build(),
-            TransactWriteItem::builder()
-                .put(put.build().map_err(table::incomplete)?)
-                .build(),
-        ];
+        let mut changes = vec![table::update(device)?, table::put(put)?];
         if let Some(creation) = fence {
             changes.push(self.fence(creation, operation.started_at)?);
         }
@@ -139,9 +132,7 @@ impl Deletion {
             .expression_attribute_values(":expires", table::attribute(&expiry(now))?)
             .expression_attribute_values(":running", table::attribute(&OperationStatus::Running)?)
             .expression_attribute_values(":undoing", table::attribute(&OperationStatus::Undoing)?);
-        Ok(TransactWriteItem::builder()
-            .update(update.build().map_err(table::incomplete)?)
-            .build())
+        table::update(update)
     }
 
     /// Takes the operation up, unless another invocation holds it.
@@ -244,12 +235,8 @@ impl Deletion {
             .table_name(&self.table.name)
             .set_item(Some(table::write(&Key::tombstone(name), &tombstone)?));
         let mut changes = vec![
-            TransactWriteItem::builder()
-                .delete(record.build().map_err(table::incomplete)?)
-                .build(),
-            TransactWriteItem::builder()
-                .put(put.build().map_err(table::incomplete)?)
-                .build(),
+            table::delete(record)?,
+            table::put(put)?,
             self.done(held, now)?,
         ];
         let mut others = self.owned(name, &look.rows).await?;
@@ -262,11 +249,7 @@ impl Deletion {
             let delete = Delete::builder()
                 .table_name(&self.table.name)
                 .set_key(Some(key.item()));
-            changes.push(
-                TransactWriteItem::builder()
-                    .delete(delete.build().map_err(table::incomplete)?)
-                    .build(),
-            );
+            changes.push(table::delete(delete)?);
         }
         self.table
             .transact(changes)
@@ -307,9 +290,7 @@ impl Deletion {
             .expression_attribute_values(":expires", table::attribute(&expiry(now))?)
             .expression_attribute_values(":attempt", table::attribute(&held.operation.attempt)?)
             .expression_attribute_values(":running", table::attribute(&OperationStatus::Running)?);
-        Ok(TransactWriteItem::builder()
-            .update(update.build().map_err(table::incomplete)?)
-            .build())
+        table::update(update)
     }
 
     async fn remove(&self, key: &Key) -> Result<(), Failure> {

@@ -30,9 +30,7 @@ impl Enrolments {
             .build()
             .map_err(table::incomplete)?;
         let changes = vec![
-            TransactWriteItem::builder()
-                .put(put.build().map_err(table::incomplete)?)
-                .build(),
+            table::put(put)?,
             TransactWriteItem::builder().condition_check(still).build(),
         ];
         let refused = self.table.transact(changes).await?;
@@ -57,12 +55,7 @@ impl Enrolments {
         let still = self
             .still(name, record, " AND certificateId = :old")?
             .expression_attribute_values(":old", table::attribute(&after.old)?);
-        changes.extend([
-            TransactWriteItem::builder()
-                .condition_check(still.build().map_err(table::incomplete)?)
-                .build(),
-            self.used(name, record, &after)?,
-        ]);
+        changes.extend([table::check(still)?, self.used(name, record, &after)?]);
         if open.is_none() {
             changes.push(rotations::operation(&self.table, &after)?);
         }
@@ -140,8 +133,6 @@ impl Enrolments {
             .condition_expression("tokenDigest = :digest AND attribute_not_exists(admitted)")
             .expression_attribute_values(":admitted", table::attribute(&admitted)?)
             .expression_attribute_values(":digest", table::attribute(&record.token_digest)?);
-        Ok(TransactWriteItem::builder()
-            .update(update.build().map_err(table::incomplete)?)
-            .build())
+        table::update(update)
     }
 }

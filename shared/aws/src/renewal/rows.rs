@@ -59,19 +59,18 @@ impl Renewals {
         if let Some(rotation) = earlier.as_ref().filter(|row| row.rotation_id == *id) {
             return Ok(rotation.clone());
         }
-        let old = renewable(name, device.as_ref())?;
+        let remedy = "Only an ACTIVE device's certificate is renewed.";
+        let device = DeviceRecord::active(name, device.as_ref(), remedy)?;
+        let old = device.proved_certificate()?.clone();
         let certificate = self.certificate(name, &old).await?.ok_or_else(|| {
             Failure::bug(format!("{name} has no record of its certificate {old}"))
         })?;
-        if let Some(device) = &device {
-            compromise::renewable(device, Some(&certificate))?;
-        }
+        compromise::renewable(device, Some(&certificate))?;
         let now = clock::now();
         let mut rotation = Rotation::start(
             id.clone(),
             name.clone(),
-            old.clone(),
-            certificate.issuer,
+            &certificate,
             self.windows,
             earlier.as_ref(),
             now,
@@ -80,7 +79,6 @@ impl Renewals {
         rotation.reason = beginning.reason;
         rotation.custody = beginning.custody;
         rotation.proved_key = self.proved_keys;
-        rotation.old_key = certificate.key_object;
         let still = ConditionCheck::builder()
             .table_name(&self.table.name)
             .set_key(Some(Key::device(name).item()))
@@ -92,9 +90,7 @@ impl Renewals {
             .expression_attribute_values(":old", table::attribute(&old)?);
         let mut changes = rotations::replace(&self.table, earlier.as_ref(), &rotation)?;
         changes.extend([
-            TransactWriteItem::builder()
-                .condition_check(still.build().map_err(table::incomplete)?)
-                .build(),
+            table::check(still)?,
             rotations::operation(&self.table, &rotation)?,
         ]);
         match self.table.transact(changes).await? {
@@ -179,9 +175,7 @@ impl Renewals {
         let put = Put::builder()
             .table_name(&self.table.name)
             .set_item(Some(table::write(&key, certificate)?));
-        Ok(TransactWriteItem::builder()
-            .put(put.build().map_err(table::incomplete)?)
-            .build())
+        table::put(put)
     }
 
     /// A certificate's row, removed.
@@ -193,9 +187,7 @@ impl Renewals {
         let delete = Delete::builder()
             .table_name(&self.table.name)
             .set_key(Some(Key::certificate(name, id).item()));
-        Ok(TransactWriteItem::builder()
-            .delete(delete.build().map_err(table::incomplete)?)
-            .build())
+        table::delete(delete)
     }
 
     /// A certificate on its way out is due no more.
@@ -209,9 +201,7 @@ impl Renewals {
             .set_key(Some(Key::certificate(name, id).item()))
             .update_expression("REMOVE dueAt, dueShard")
             .condition_expression("attribute_exists(PK)");
-        Ok(TransactWriteItem::builder()
-            .update(update.build().map_err(table::incomplete)?)
-            .build())
+        table::update(update)
     }
 
     /// A certificate's key is in custody no more.
@@ -226,9 +216,7 @@ impl Renewals {
             .update_expression("REMOVE keyObject SET keyPurgedAt = :now")
             .condition_expression("attribute_exists(PK)")
             .expression_attribute_values(":now", table::attribute(&clock::now())?);
-        Ok(TransactWriteItem::builder()
-            .update(update.build().map_err(table::incomplete)?)
-            .build())
+        table::update(update)
     }
 
     /// The device's certificate is the new one from here on.
@@ -246,32 +234,8 @@ impl Renewals {
             .expression_attribute_values(":new", table::attribute(&to.certificate_id)?)
             .expression_attribute_values(":custody", table::attribute(&to.custody)?)
             .expression_attribute_values(":old", table::attribute(from)?);
-        Ok(TransactWriteItem::builder()
-            .update(update.build().map_err(table::incomplete)?)
-            .build())
+        table::update(update)
     }
-}
-
-/// The certificate that a renewal would replace.
-fn renewable(name: &ThingName, device: Option<&DeviceRecord>) -> Result<CertificateId, Failure> {
-    let device = device.ok_or_else(|| {
-        Failure::not_found(
-            "thingName",
-            format!("there is no device {name}"),
-            "Check the name.",
-        )
-    })?;
-    if device.status != DeviceStatus::Active {
-        return Err(Failure::conflict(
-            "thingName",
-            format!("the device {name} is {}", device.status.name()),
-            "Only an ACTIVE device's certificate is renewed.",
-        ));
-    }
-    device
-        .certificate_id
-        .clone()
-        .ok_or_else(|| Failure::bug(format!("{name} is ACTIVE without a certificate")))
 }
 
 fn over(id: &OperationId) -> Failure {

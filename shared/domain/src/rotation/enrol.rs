@@ -1,7 +1,7 @@
 //! A rotation that a token has authorised instead of the old certificate: the
 //! device slept past that one's end, or has lost its key.
 
-use super::{OldState, Phase, Reason, Rotation};
+use super::{Phase, Reason, Rotation};
 use crate::csr::{Csr, PublicKeyId};
 use crate::names::{CertificateId, OperationId};
 use crate::time::Moment;
@@ -33,14 +33,13 @@ impl Rotation {
     /// for. What `earlier`, cut off by a case, holds of keys for which nothing
     /// was made is this rotation's to free.
     #[must_use]
-    pub fn enrolling(mut self, csr: Csr, old: OldState, earlier: Option<&Self>) -> Self {
+    pub fn enrolling(mut self, csr: Csr, earlier: Option<&Self>) -> Self {
         if let Some(fenced) = earlier.filter(|earlier| earlier.phase == Phase::Fenced) {
             let made = fenced.new.as_ref().map(|new| new.csr.public_key());
             let left = fenced.keys().into_iter();
             let left = left.filter(|key| Some(key) != made && key != csr.public_key());
             self.superseded = left.collect();
         }
-        self.old_state = old;
         self.wants(csr)
     }
 

@@ -1,3 +1,6 @@
+mod enrolments;
+mod hand_outs;
+
 use super::*;
 use crate::failure::Kind;
 
@@ -19,23 +22,45 @@ fn csr() -> Csr {
     Csr::parse(&params.serialize_request(&key).unwrap().pem().unwrap()).unwrap()
 }
 
+/// A certificate's record.
+pub(super) fn certificate(
+    certificate_id: CertificateId,
+    public_key: PublicKeyId,
+    key_object: Option<String>,
+) -> CertificateRecord {
+    CertificateRecord {
+        certificate_id,
+        certificate_pem: String::new(),
+        public_key,
+        custody: Custody::Device,
+        key_object,
+        key_purged_at: None,
+        issuer: Issuer::AwsIot,
+        issued_at: Moment(0),
+        not_after: Moment(1_000),
+        due_at: None,
+        due_shard: None,
+        revoked_at: None,
+        hand_out: None,
+    }
+}
+
+fn old() -> CertificateRecord {
+    certificate(id(OLD), csr().public_key().clone(), None)
+}
+
 fn requested() -> Rotation {
+    of(&old())
+}
+
+fn of(old: &CertificateRecord) -> Rotation {
     let windows = Windows {
         request_millis: 100,
         proof_millis: 100,
         grace_millis: 50,
     };
     let thing = ThingName::parse("milan-0001").unwrap();
-    Rotation::start(
-        op(1),
-        thing,
-        id(OLD),
-        Issuer::AwsIot,
-        windows,
-        None,
-        Moment(0),
-    )
-    .unwrap()
+    Rotation::start(op(1), thing, old, windows, None, Moment(0)).unwrap()
 }
 
 /// The rotation in each phase that a device can meet, with its new certificate
@@ -181,15 +206,8 @@ fn a_certificate_in_use_is_asked_for_again() {
 fn one_rotation_at_a_time_and_one_invocation_at_a_time() {
     let open = requested();
     let next = |earlier: &Rotation| {
-        Rotation::start(
-            op(2),
-            open.thing_name.clone(),
-            id(OLD),
-            Issuer::AwsIot,
-            open.windows,
-            Some(earlier),
-            Moment(1),
-        )
+        let (name, windows) = (open.thing_name.clone(), open.windows);
+        Rotation::start(op(2), name, &old(), windows, Some(earlier), Moment(1))
     };
     assert_eq!(next(&open).unwrap_err().kind, Kind::Busy);
     assert!(next(&in_phase(Phase::Done)).is_ok());
@@ -314,130 +332,18 @@ fn a_caller_sees_how_far_it_is_and_nothing_that_is_secret() {
     assert_eq!(seen["removeAt"], 59);
 }
 
-/// What a token leads to in each phase, and what stands then.
 #[test]
-fn an_enrolment_takes_the_open_rotation_over_or_has_it_end_first() {
-    use Phase::{
-        Issued, Issuing, Removing, Requested, Retired, Retiring, Superseding, Withdrawing,
-    };
-    for phase in [Requested, Issuing, Issued, Superseding] {
-        let mut open = in_phase(phase);
-        (open.in_use, open.aborted) = (true, true);
-        let before = open.wish.clone();
-        let request = csr();
-        let enrol::Entry::Through(taken) = open.enrol(&request, Moment(5)) else {
-            panic!("{phase:?}");
-        };
-        assert_eq!(taken.wish.as_ref(), Some(&request), "{phase:?}");
-        assert_eq!(taken.old, open.old, "what was proved stays");
-        assert_eq!(taken.reason, Reason::Enrolment);
-        let replaced: Vec<_> = before.iter().map(|csr| csr.public_key().clone()).collect();
-        assert_eq!(taken.superseded, replaced, "{phase:?}");
-        let standing = taken.standing(&op(1), request.public_key());
-        assert_eq!(standing, enrol::Standing::Making, "{phase:?}");
-        // The certificate for the key before goes, although it was in use.
-        let next = taken.clone().settle(Moment(5));
-        let wanted = match phase {
-            Requested => Issuing,
-            Issued => Superseding,
-            other => other,
-        };
-        assert_eq!(next.phase, wanted);
-        // The old certificate does not take it back; the same key is welcome.
-        let ask = |csr: &Csr| {
-            let message = Message::Request(op(1), csr.clone());
-            taken.receive(&message, &id(OLD), Moment(6))
-        };
-        assert_eq!(ask(&csr()).unwrap_err().field.as_deref(), Some("csr"));
-        assert!(!ask(&request).unwrap().changed);
-        // A second token counts for more than the first.
-        let enrol::Entry::Through(again) = taken.enrol(&csr(), Moment(7)) else {
-            panic!("{phase:?}");
-        };
-        assert!(again.superseded.contains(request.public_key()));
-        let standing = again.standing(&op(1), request.public_key());
-        assert_eq!(standing, enrol::Standing::Over);
-    }
-    for phase in [Issued, Retiring, Retired, Removing, Withdrawing] {
-        let mut open = in_phase(phase);
-        if phase == Issued {
-            open.proven_at = Some(Moment(4));
-        }
-        if phase == Retired {
-            open.remove_at = Some(Moment(1_000));
-        }
-        let enrol::Entry::After(ending) = open.enrol(&csr(), Moment(5)) else {
-            panic!("{phase:?}");
-        };
-        assert_eq!((&ending.wish, ending.phase), (&open.wish, phase));
-        if phase == Retired {
-            assert_eq!(ending.settle(Moment(5)).phase, Removing);
-        } else {
-            assert_eq!(ending.retired(Moment(9)).settle(Moment(9)).phase, Removing);
-        }
-    }
-}
-
-#[test]
-fn an_enrolment_stands_where_its_rotation_does() {
-    use Phase::{
-        Done, Fenced, Issued, Issuing, Removing, Retired, Retiring, RolledBack, Withdrawing,
-    };
-    use enrol::Standing::{Making, Over};
-    let new = id(NEW);
-    let issued = enrol::Standing::Issued(&new);
-    for (phase, standing) in [
-        (Issuing, Making),
-        (Issued, issued),
-        (Retiring, issued),
-        (Retired, issued),
-        (Removing, issued),
-        (Done, issued),
-        (Withdrawing, Over),
-        (RolledBack, Over),
-        (Fenced, Over),
+fn what_was_proved_is_renewed_even_if_the_device_went() {
+    for (phase, proved, renewed) in [
+        (Phase::Done, true, true),
+        (Phase::Fenced, true, true),
+        (Phase::Fenced, false, false),
+        (Phase::RolledBack, false, false),
+        (Phase::Retired, true, false),
     ] {
-        let rotation = in_phase(phase);
-        let key = rotation.wish.as_ref().unwrap().public_key();
-        assert_eq!(rotation.standing(&op(1), key), standing, "{phase:?}");
-        assert_eq!(rotation.standing(&op(2), key), Over);
-        assert_eq!(rotation.standing(&op(1), csr().public_key()), Over);
-    }
-}
-
-/// The keys that a case has cut off with a rotation are freed with the next one,
-/// but not one that a certificate was made for.
-#[test]
-fn an_enrolment_after_a_case_frees_what_was_never_certified() {
-    let mut fenced = in_phase(Phase::Fenced);
-    let made = fenced.wish.replace(csr()).unwrap();
-    fenced.superseded = vec![csr().public_key().clone()];
-    let left = [
-        fenced.wish.as_ref().unwrap().public_key(),
-        &fenced.superseded[0],
-    ];
-    let next = requested().enrolling(csr(), OldState::Revoked, Some(&fenced));
-    let kept: BTreeSet<_> = next.superseded.iter().collect();
-    assert_eq!(kept, BTreeSet::from(left));
-    assert!(!next.keys().contains(made.public_key()));
-    assert_eq!(next.old_state, OldState::Revoked);
-    let done = in_phase(Phase::Done);
-    let next = requested().enrolling(csr(), OldState::InForce, Some(&done));
-    assert!(
-        next.superseded.is_empty(),
-        "what a device has stays its own"
-    );
-}
-
-#[test]
-fn an_enrolment_does_not_wait_for_a_hand_out() {
-    for phase in [Phase::Requested, Phase::Issued] {
-        let mut open = by_hand_out(phase);
-        open.in_use = true;
-        let enrol::Entry::After(ending) = open.enrol(&csr(), Moment(5)) else {
-            panic!("{phase:?}");
-        };
-        assert_eq!(ending.settle(Moment(5)).phase, Phase::Withdrawing);
+        let mut rotation = in_phase(phase);
+        rotation.proven_at = proved.then_some(Moment(4));
+        assert_eq!(rotation.renewed(), renewed, "{phase:?}");
     }
 }
 
@@ -446,85 +352,4 @@ fn by_hand_out(phase: Phase) -> Rotation {
     let mut rotation = in_phase(phase);
     rotation.custody = Custody::Vault;
     rotation
-}
-
-#[test]
-fn a_rotation_goes_by_a_hand_out_until_the_device_has_asked_itself() {
-    use Phase::{Done, Issued, Issuing, Retired, RolledBack, Withdrawing};
-    let switched = requested().hand_out(Moment(90)).unwrap();
-    assert_eq!(
-        (switched.custody, switched.deadline),
-        (Custody::Vault, Moment(190))
-    );
-    assert_eq!(switched.clone().hand_out(Moment(95)).unwrap(), switched);
-    let mut asked = requested();
-    asked.wish = Some(csr());
-    let aborted = requested().abort();
-    for rotation in [asked, aborted]
-        .into_iter()
-        .chain([Issuing, Issued, Retired, Withdrawing, Done, RolledBack].map(in_phase))
-        .chain([Done, RolledBack].map(by_hand_out))
-    {
-        let refused = rotation.clone().hand_out(Moment(1)).unwrap_err();
-        assert_eq!(refused.kind, Kind::Conflict, "{:?}", rotation.phase);
-    }
-    assert!(by_hand_out(Issued).hand_out(Moment(1)).is_ok());
-}
-
-#[test]
-fn a_key_is_made_here_and_certified_as_if_the_device_had_asked() {
-    let rotation = by_hand_out(Phase::Requested);
-    assert_eq!(rotation.next(), Next::Do(Work::MakeKey));
-    let csr = csr();
-    let made = rotation.key_made(csr.clone()).settle(Moment(1));
-    assert_eq!(made.next(), Next::Do(Work::Prepare(csr.clone())));
-    assert!(made.keys().contains(csr.public_key()), "it is held first");
-    // The device's own request comes to nothing, but for the key it was given.
-    let says = |csr: &Csr| made.receive(&Message::Request(op(1), csr.clone()), &id(OLD), Moment(2));
-    assert!(!says(&csr).unwrap().changed);
-    let refused = says(&self::csr()).unwrap_err();
-    assert_eq!(refused.field.as_deref(), Some("rotationId"));
-}
-
-fn purged(rotation: &Rotation) -> Vec<Effect> {
-    let Next::Do(work) = rotation.next() else {
-        return Vec::new();
-    };
-    let purge = |effect: &&Effect| matches!(effect, Effect::PurgeNew | Effect::PurgeOld);
-    work.effects().iter().filter(purge).copied().collect()
-}
-
-#[test]
-fn a_key_in_custody_goes_with_the_proof_or_with_its_certificate() {
-    use Effect::{PurgeNew, PurgeOld};
-    let check = |rotation: Rotation, gone: &[Effect]| {
-        assert_eq!(purged(&rotation), gone, "{rotation:?}");
-    };
-    let kept = |mut rotation: Rotation| {
-        rotation.proved_key = KeyMadeHere::Left;
-        rotation
-    };
-    let after_a_vault = |mut rotation: Rotation| {
-        rotation.old_key = Some("keys/milan-0001/op.json".to_owned());
-        rotation
-    };
-    check(by_hand_out(Phase::Issued), &[]);
-    check(by_hand_out(Phase::Retiring), &[PurgeNew]);
-    check(kept(by_hand_out(Phase::Retiring)), &[]);
-    check(after_a_vault(in_phase(Phase::Retiring)), &[]);
-    check(in_phase(Phase::Removing), &[]);
-    check(after_a_vault(in_phase(Phase::Removing)), &[PurgeOld]);
-    check(after_a_vault(by_hand_out(Phase::Removing)), &[PurgeOld]);
-    // What comes to nothing leaves no key, whether or not it was on record.
-    let withdrawn = kept(by_hand_out(Phase::Withdrawing)).withdrawn(Moment(3));
-    check(withdrawn.clone(), &[PurgeNew]);
-    assert_eq!(withdrawn.discarded(Moment(4)).phase, Phase::RolledBack);
-    for rotation in [
-        by_hand_out(Phase::Requested).settle(Moment(100)),
-        by_hand_out(Phase::Requested).abort().settle(Moment(1)),
-    ] {
-        check(rotation, &[PurgeNew]);
-    }
-    let done = in_phase(Phase::Withdrawing).withdrawn(Moment(3));
-    assert_eq!(done.phase, Phase::RolledBack, "no key was made here");
 }
