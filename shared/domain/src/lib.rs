@@ -32,6 +32,7 @@ pub mod due;
 pub mod failure;
 pub mod fields;
 pub mod handout;
+pub mod job;
 pub mod listing;
 pub mod names;
 pub mod operation;
