@@ -10,7 +10,7 @@ pub mod execution;
 pub mod object;
 pub mod parameters;
 pub mod pattern;
-mod read;
+pub(crate) mod read;
 pub mod template;
 #[cfg(test)]
 mod tests;

@@ -39,6 +39,7 @@ pub mod operation;
 pub mod preregistration;
 pub mod quote;
 pub mod request;
+pub mod rollout;
 pub mod rotation;
 pub mod sweep;
 pub mod time;

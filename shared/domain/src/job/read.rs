@@ -7,14 +7,14 @@ use crate::fields::kind;
 use crate::quote::quoted;
 
 /// The fields of one object that have not been taken yet.
-pub(super) struct Object {
+pub(crate) struct Object {
     path: String,
     fields: Map<String, Value>,
 }
 
 impl Object {
     /// The object that stands at a path.
-    pub(super) fn new(path: &str, value: Value) -> Result<Self, Failure> {
+    pub(crate) fn new(path: &str, value: Value) -> Result<Self, Failure> {
         match value {
             Value::Object(fields) => Ok(Self {
                 path: path.to_owned(),
@@ -25,7 +25,7 @@ impl Object {
     }
 
     /// The path of one of its fields.
-    pub(super) fn at(&self, name: &str) -> String {
+    pub(crate) fn at(&self, name: &str) -> String {
         if self.path.is_empty() {
             name.to_owned()
         } else {
@@ -34,12 +34,12 @@ impl Object {
     }
 
     /// Takes a field; null counts as absent.
-    pub(super) fn take(&mut self, name: &str) -> Option<Value> {
+    pub(crate) fn take(&mut self, name: &str) -> Option<Value> {
         self.fields.remove(name).filter(|value| !value.is_null())
     }
 
     /// Takes a field that must be there.
-    pub(super) fn required(&mut self, name: &str) -> Result<Value, Failure> {
+    pub(crate) fn required(&mut self, name: &str) -> Result<Value, Failure> {
         self.take(name).ok_or_else(|| {
             Failure::invalid(
                 &self.at(name),
@@ -50,19 +50,19 @@ impl Object {
     }
 
     /// Takes a text.
-    pub(super) fn text(&mut self, name: &str) -> Result<Option<String>, Failure> {
+    pub(crate) fn text(&mut self, name: &str) -> Result<Option<String>, Failure> {
         let path = self.at(name);
         self.take(name).map(|value| text(&path, value)).transpose()
     }
 
     /// Takes a text that must be there.
-    pub(super) fn required_text(&mut self, name: &str) -> Result<String, Failure> {
+    pub(crate) fn required_text(&mut self, name: &str) -> Result<String, Failure> {
         let path = self.at(name);
         text(&path, self.required(name)?)
     }
 
     /// Takes a list.
-    pub(super) fn list(&mut self, name: &str) -> Result<Option<Vec<Value>>, Failure> {
+    pub(crate) fn list(&mut self, name: &str) -> Result<Option<Vec<Value>>, Failure> {
         match self.take(name) {
             None => Ok(None),
             Some(Value::Array(values)) => Ok(Some(values)),
@@ -71,7 +71,7 @@ impl Object {
     }
 
     /// Takes a list of texts.
-    pub(super) fn texts(&mut self, name: &str) -> Result<Option<Vec<String>>, Failure> {
+    pub(crate) fn texts(&mut self, name: &str) -> Result<Option<Vec<String>>, Failure> {
         let path = self.at(name);
         let read = |(i, value)| text(&format!("{path}[{i}]"), value);
         self.list(name)?
@@ -80,7 +80,7 @@ impl Object {
     }
 
     /// Takes true or false as the Device Client has it: as a text.
-    pub(super) fn text_flag(&mut self, name: &str) -> Result<bool, Failure> {
+    pub(crate) fn text_flag(&mut self, name: &str) -> Result<bool, Failure> {
         match self.take(name) {
             None => Ok(false),
             Some(Value::String(text)) if text == "true" => Ok(true),
@@ -94,7 +94,7 @@ impl Object {
     }
 
     /// Refuses what nobody has taken.
-    pub(super) fn end(self) -> Result<(), Failure> {
+    pub(crate) fn end(self) -> Result<(), Failure> {
         let Some(name) = self.fields.keys().next() else {
             return Ok(());
         };
@@ -112,14 +112,14 @@ impl Object {
 }
 
 /// The text that stands at a path.
-pub(super) fn text(path: &str, value: Value) -> Result<String, Failure> {
+pub(crate) fn text(path: &str, value: Value) -> Result<String, Failure> {
     match value {
         Value::String(text) => Ok(text),
         other => Err(wrong(path, &other, "a text")),
     }
 }
 
-pub(super) fn wrong(path: &str, value: &Value, wanted: &str) -> Failure {
+pub(crate) fn wrong(path: &str, value: &Value, wanted: &str) -> Failure {
     let remedy = format!("Write {wanted}.");
     let reason = format!("{} stands where {wanted} belongs", kind(value));
     Failure::invalid(path, reason, remedy)
