@@ -29,7 +29,7 @@ pub enum Status {
     Succeeded,
     /// The device says it failed.
     Failed,
-    /// It was IN_PROGRESS for too long.
+    /// It was `IN_PROGRESS` for too long.
     TimedOut,
     /// The device would not do it.
     Rejected,

@@ -64,7 +64,7 @@ bounded!(
     Retries, u8, 0, 10, "retries"
 );
 bounded!(
-    /// How long an execution may be IN_PROGRESS, in minutes.
+    /// How long an execution may be `IN_PROGRESS`, in minutes.
     InProgressMinutes, u16, 1, 10_080, "minutes"
 );
 bounded!(

@@ -4,19 +4,21 @@
 //! stands here is AWS, the devices, a worker that may die between a work and
 //! its record, and people who do what they like, or nothing.
 
+mod checks;
 mod cloud;
+mod people;
 
 use std::collections::BTreeMap;
 
-use super::execution::{Class, Execution, Heard, Take};
+use super::execution::{Again, Class, Delta, Execution, Heard, Take};
 use super::limits::{InProgressMinutes, PerMinute, Percent, Retries, UrlSeconds};
 use super::spec::{OnFailure, Rate, Size, Spec, Window};
 use super::tally::Tally;
 use super::wave::Cursor;
-use super::{Command, Next, Phase, Rollout, RolloutId, Standing, Taken, Taking, Work};
+use super::{Command, JobPlan, Next, Rollout, RolloutId, Taken, Taking, Work};
 use crate::names::ThingName;
 use crate::time::Moment;
-use cloud::{Act, Cloud, Manner};
+use cloud::{Cloud, Manner};
 
 const MINUTE: u64 = 60_000;
 const PAGE: usize = 7;
@@ -154,25 +156,6 @@ impl World {
         world
     }
 
-    /// What happens from outside.
-    fn trouble(&mut self, targets: usize) {
-        for n in 0..5 {
-            let at = Moment(self.chance.below(1500) * MINUTE);
-            let any = thing(usize::try_from(self.chance.below(targets as u64 + 1)).unwrap());
-            match self.chance.below(10) {
-                0 => self.cloud.agenda.insert((at, Act::Delete(any))),
-                1 => self.cloud.agenda.insert((at, Act::CancelByHand)),
-                2 => self.cloud.agenda.insert((at, Act::RemoveGroupByHand)),
-                3 | 4 => self.cloud.agenda.insert((at, Act::Operator(n))),
-                5 | 6 => (0..2).all(|k| {
-                    let joins = Act::Join(thing(targets + 2 * n as usize + k));
-                    self.cloud.agenda.insert((at, joins))
-                }),
-                _ => true,
-            };
-        }
-    }
-
     fn tally(&self) -> Tally {
         let wave = self.rollout.wave.as_ref().map(|wave| wave.number);
         wave.and_then(|n| self.tallies.get(&n))
@@ -254,28 +237,7 @@ impl World {
                 row.took(&taken)
             }
             Work::Intend => row.job_intended(),
-            Work::CreateJob(plan) => {
-                if self.chance.percent(1) && !self.cloud.jobs.contains_key(&plan.job_id) {
-                    return row.refused("no such bucket");
-                }
-                let mut plan = plan.clone();
-                if self.flaw == Flaw::LateAtOnce {
-                    plan.rate = row.spec.rate;
-                }
-                let wave = RolloutId::wave_of(&plan.job_id).unwrap().1;
-                let things = match &plan.group {
-                    Some(name) => match self.cloud.groups.get(name) {
-                        Some(members) => members.iter().cloned().collect(),
-                        None => return row.refused("the group is gone"),
-                    },
-                    None => {
-                        let mine = self.rows.values().filter(|row| row.wave == wave);
-                        mine.map(|row| row.thing_name.clone()).collect()
-                    }
-                };
-                self.cloud.create(&plan, things, now);
-                row.job_made(now)
-            }
+            Work::CreateJob(plan) => self.create(row, plan.clone()),
             Work::Describe(id) => row.described(self.cloud.describe(id), &self.tally(), now),
             Work::Recheck(id) => {
                 for (thing, heard) in self.cloud.reports(id) {
@@ -295,6 +257,27 @@ impl World {
                 row.group_removed()
             }
         }
+    }
+
+    fn create(&mut self, row: Rollout, mut plan: JobPlan) -> Rollout {
+        if self.chance.percent(1) && !self.cloud.jobs.contains_key(&plan.job_id) {
+            return row.refused("no such bucket");
+        }
+        if self.flaw == Flaw::LateAtOnce {
+            plan.rate = row.spec.rate;
+        }
+        let wave = RolloutId::wave_of(&plan.job_id).map(|(_, wave)| wave);
+        let things = if let Some(name) = &plan.group {
+            let Some(members) = self.cloud.groups.get(name) else {
+                return row.refused("the group is gone");
+            };
+            members.iter().cloned().collect()
+        } else {
+            let mine = self.rows.values().filter(|row| Some(row.wave) == wave);
+            mine.map(|row| row.thing_name.clone()).collect()
+        };
+        self.cloud.create(&plan, things, self.now);
+        row.job_made(self.now)
     }
 
     fn take(&mut self, taking: &Taking) -> Taken {
@@ -330,7 +313,7 @@ impl World {
                     None,
                     (&Cursor(String::new()), &thing),
                     taking.wave,
-                    &Default::default(),
+                    &Again::default(),
                     &self.rollout.spec,
                 );
                 take = again;
@@ -365,7 +348,7 @@ impl World {
         }
     }
 
-    fn count(&mut self, delta: Option<super::execution::Delta>) {
+    fn count(&mut self, delta: Option<Delta>) {
         if let Some(delta) = delta {
             self.tallies.entry(delta.wave).or_default().add(delta);
             self.totals.add_in_all(delta);
@@ -384,7 +367,7 @@ impl World {
             }
             None if self.flaw == Flaw::CountEvents && row.class(spec) != Class::Queued => {
                 let (wave, to) = (row.wave, row.class(spec));
-                let delta = super::execution::Delta {
+                let delta = Delta {
                     wave,
                     from: Class::Queued,
                     to,
@@ -431,64 +414,6 @@ impl World {
         }
     }
 
-    fn act(&mut self, act: Act, spec: &Spec) {
-        let (now, chance) = (self.now, &mut self.chance);
-        match act {
-            Act::Begin(id, thing, number) => self.cloud.begin(id, thing, number, spec, now, chance),
-            Act::End(id, thing, number, status) => self
-                .cloud
-                .end(&id, thing, number, status, spec, now, chance),
-            Act::Shadow(thing) => {
-                self.cloud.runs_new.insert(thing.clone());
-                self.cloud
-                    .news
-                    .push((thing, Heard::Firmware(VERSION.to_owned())));
-            }
-            Act::Delete(thing) => self.cloud.delete(&thing, now),
-            Act::Join(thing) => {
-                let key = Cursor(format!("L{:012}{thing}", now.0));
-                self.list.push((key, thing, Some(now)));
-            }
-            Act::CancelByHand => {
-                let open = self
-                    .cloud
-                    .jobs
-                    .iter()
-                    .find(|(_, job)| job.standing == Standing::Open);
-                if let Some(id) = open.map(|(id, _)| id.clone()) {
-                    self.cloud.cancel(&id, true, now);
-                }
-            }
-            Act::RemoveGroupByHand => self.cloud.groups.clear(),
-            Act::Operator(n) => {
-                let running = self.chance.percent(50);
-                let commands = [
-                    Command::Pause,
-                    Command::Pause,
-                    Command::Stop { running },
-                    Command::Retry,
-                ];
-                let _ = self.rollout.obey(commands[n as usize % 4], now);
-                self.rollout.version += 1;
-            }
-        }
-    }
-
-    /// Whether somebody looks after it, and did something.
-    fn operate(&mut self) -> bool {
-        if !self.helpful || !matches!(self.rollout.next(self.now), Next::AwaitOperator(_)) {
-            return false;
-        }
-        let command = if self.rollout.awaits_approval() && self.rollout.paused.is_none() {
-            Command::Approve(self.rollout.waves + 1)
-        } else {
-            Command::Resume
-        };
-        let at = self.now.plus_millis(self.chance.below(30 * MINUTE));
-        self.pass(at);
-        self.rollout.obey(command, self.now).is_ok()
-    }
-
     /// Runs to the end; what is broken, if anything.
     fn run(&mut self) -> Option<&'static str> {
         let mut retried = false;
@@ -523,181 +448,4 @@ impl World {
     fn quiet(&self) -> bool {
         self.cloud.next_time().is_none() && self.late.is_empty() && self.cloud.news.is_empty()
     }
-
-    fn broken(&self) -> Option<&'static str> {
-        if self.cloud.broken.is_some() {
-            return self.cloud.broken;
-        }
-        if !self.cloud.groups.is_empty() {
-            return Some("a group is left over");
-        }
-        if self
-            .cloud
-            .jobs
-            .values()
-            .any(|job| job.standing == Standing::Open)
-        {
-            return Some("a job is left open");
-        }
-        if self.too_fast(&self.cloud.told, self.rollout.spec.rate.per_minute) {
-            return Some("the rate is exceeded");
-        }
-        let late = self.cloud.told.iter().filter(|(.., thing)| {
-            self.list
-                .iter()
-                .any(|(_, other, joined)| joined.is_some() && thing == other)
-        });
-        let late: Vec<_> = late.cloned().collect();
-        // In a retry they are failed devices like the others.
-        let rate = self.rollout.spec.late_joiners.unwrap_or(PerMinute::MOST);
-        if self.rollout.again.failed_up_to.is_none() && self.too_fast(&late, rate) {
-            return Some("late joiners are told too fast");
-        }
-        let planned = self.list.iter().filter(|(.., joined)| joined.is_none());
-        let fresh = self.rollout.again.failed_up_to.is_none();
-        if fresh
-            && self.rollout.phase == Phase::Done
-            && planned
-                .clone()
-                .any(|(_, thing, _)| !self.rows.contains_key(thing))
-        {
-            return Some("somebody was passed over");
-        }
-        self.miscounted()
-            .then_some("the counts differ from the rows")
-    }
-
-    fn too_fast(&self, told: &[(Moment, u32, ThingName)], rate: PerMinute) -> bool {
-        let window = |(at, ..): &(Moment, u32, ThingName)| {
-            let since = at.minus_millis(MINUTE);
-            let begun = at.0 < MINUTE;
-            told.iter()
-                .filter(|(t, ..)| (begun || *t > since) && t <= at)
-                .count()
-        };
-        told.iter().any(|entry| window(entry) > rate.get() as usize)
-    }
-
-    fn miscounted(&self) -> bool {
-        let spec = &self.rollout.spec;
-        let mut counted = Tally::default();
-        for row in self.rows.values() {
-            counted.add(super::execution::Delta {
-                wave: row.wave,
-                from: Class::Queued,
-                to: row.class(spec),
-            });
-        }
-        let mut sum = Tally::default();
-        for tally in self.tallies.values() {
-            sum.in_progress += tally.in_progress;
-            sum.unconfirmed += tally.unconfirmed;
-            sum.succeeded += tally.succeeded;
-            sum.failed += tally.failed;
-            sum.timed_out += tally.timed_out;
-            sum.rejected += tally.rejected;
-            sum.removed += tally.removed;
-            sum.canceled += tally.canceled;
-        }
-        counted != self.totals || counted != sum || self.rows.len() as u64 != self.rollout.taken
-    }
-}
-
-const SEEDS: u64 = 1000;
-
-#[test]
-fn every_rollout_ends_and_keeps_its_rules() {
-    let (mut done, mut stopped, mut told, mut late) = (0, 0, 0, 0);
-    let mut ends = BTreeMap::<String, u32>::new();
-    for seed in 0..SEEDS {
-        let mut world = World::new(seed, Flaw::None);
-        let broken = world.run();
-        assert_eq!(
-            broken, None,
-            "seed {seed}: {:#?} {:#?}",
-            world.log, world.rollout
-        );
-        done += u64::from(world.rollout.phase == Phase::Done);
-        stopped += u64::from(world.rollout.phase == Phase::Stopped);
-        told += world.cloud.told.len();
-        for line in world.log.iter().filter(|line| line.contains("Closing")) {
-            let end = line.split(' ').nth(2).unwrap_or_default();
-            *ends.entry(end.to_owned()).or_default() += 1;
-        }
-        late += world
-            .rows
-            .keys()
-            .filter(|thing| {
-                world
-                    .list
-                    .iter()
-                    .any(|(_, other, joined)| joined.is_some() && *thing == other)
-            })
-            .count();
-    }
-    say(&format!("waves ended: {ends:?}"));
-    say(&format!(
-        "{SEEDS} rollouts: {done} done, {stopped} stopped, {told} devices told, {late} of them late"
-    ));
-    assert!(done > 0 && stopped > 0 && late > 0);
-    assert!(ends.len() >= 7, "a kind of end is not met");
-}
-
-/// Without trouble and with good devices, everybody gets it.
-#[test]
-fn all_is_well_that_nothing_disturbs() {
-    for seed in 0..200 {
-        let mut world = World::new(seed, Flaw::None);
-        world.cloud.agenda.clear();
-        world
-            .cloud
-            .manners
-            .values_mut()
-            .for_each(|manner| *manner = Manner::Good);
-        (world.helpful, world.rollout.spec.confirms) = (true, None);
-        world.lost_percent = 100 * (seed % 2);
-        // With every event lost, what is heard is what is read.
-        let spec = &mut world.rollout.spec;
-        (spec.duration_minutes, spec.late_joiners) = (100_000, None);
-        world.rollout.ends_at = Moment(100_000 * MINUTE);
-        world.rollout.spec.deadline_minutes = 200;
-        assert_eq!(world.run(), None, "seed {seed}");
-        assert_eq!(
-            world.rollout.phase,
-            Phase::Done,
-            "seed {seed}: {:#?}",
-            world.log
-        );
-        let succeeded = world.totals.succeeded;
-        assert_eq!(
-            succeeded,
-            world.list.len() as u64,
-            "seed {seed}: {:#?}",
-            world.log
-        );
-    }
-}
-
-#[test]
-fn the_checks_find_what_is_broken() {
-    for (flaw, rule) in [
-        (Flaw::CountEvents, "the counts differ from the rows"),
-        (Flaw::NoRest, "the rate is exceeded"),
-        (Flaw::TakeAnybody, "a device has two jobs at once"),
-        (Flaw::NoDeadline, "it does not end"),
-        (Flaw::LateAtOnce, "late joiners are told too fast"),
-        (Flaw::KeepGroup, "a group is left over"),
-    ] {
-        let found = (0..SEEDS).any(|seed| World::new(seed, flaw).run() == Some(rule));
-        assert!(found, "{flaw:?} is not found");
-    }
-}
-
-#[expect(
-    clippy::print_stdout,
-    clippy::disallowed_macros,
-    reason = "how far a simulation went is worth reading"
-)]
-fn say(what: &str) {
-    println!("{what}");
 }

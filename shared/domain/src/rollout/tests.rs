@@ -1,17 +1,17 @@
 //! The rollout's decisions as data, and what holds for any order of events.
 
-use std::collections::BTreeMap;
+mod order;
+mod spec;
 
-use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::execution::{Again, Class, Delta, Execution, Heard, Report, Status, Take};
+use super::execution::{Again, Class, Execution, Heard, Report, Status, Take};
 use super::limits::{MOST_DIRECT, Percent, Retries};
-use super::spec::{Size, Spec, Window};
+use super::spec::Spec;
 use super::tally::{Fault, Tally};
 use super::wave::Cursor;
 use super::*;
-use crate::names::{ThingName, ThingTypeName};
+use crate::names::ThingName;
 
 const MINUTE: u64 = 60_000;
 
@@ -63,86 +63,6 @@ fn end_wave(mut row: Rollout, tally: &Tally, now: Moment) -> Rollout {
 }
 
 #[test]
-fn what_an_operator_sends() {
-    let read = spec(
-        json!({"waves": [5, "10%", "50%"], "retries": 3, "perMinute": 500,
-        "growing": {"from": 10, "factorTenths": 15, "afterNotified": 50},
-        "window": {"opensAtMinute": 60, "minutes": 120}, "lateJoinersPerMinute": 5}),
-    );
-    assert_eq!(read.waves[0], Size::Count(5));
-    let sizes: Vec<_> = (0..4).map(|i| read.wave_size(i, 1234)).collect();
-    assert_eq!(sizes, [5, 124, 617, 617]);
-    let stored = serde_json::to_string(&read).unwrap();
-    assert_eq!(serde_json::from_str::<Spec>(&stored).unwrap(), read);
-    for (name, value, field) in [
-        ("waves", json!([]), "waves"),
-        ("waves", json!([0]), "waves[0]"),
-        ("waves", json!([5, "0%"]), "waves[1]"),
-        ("waves", json!(["101%"]), "waves[0]"),
-        ("waves", json!(["ten"]), "waves[0]"),
-        ("waves", json!([1.5]), "waves[0]"),
-        ("mostFailedPercent", json!(101), "mostFailedPercent"),
-        ("perMinute", json!(0), "perMinute"),
-        ("perMinute", json!(1001), "perMinute"),
-        ("perMinute", json!("10"), "perMinute"),
-        (
-            "growing",
-            json!({"factorTenths": 10}),
-            "growing.factorTenths",
-        ),
-        (
-            "growing",
-            json!({"factorTenths": 51}),
-            "growing.factorTenths",
-        ),
-        ("growing", json!({"speed": 1}), "growing"),
-        ("retries", json!(11), "retries"),
-        ("inProgressMinutes", json!(0), "inProgressMinutes"),
-        ("inProgressMinutes", json!(10_081), "inProgressMinutes"),
-        ("urlSeconds", json!(59), "urlSeconds"),
-        ("deadlineMinutes", json!(0), "deadlineMinutes"),
-        ("deadlineMinutes", json!(20_000), "deadlineMinutes"),
-        ("onFailure", json!("go on"), "onFailure"),
-        (
-            "window",
-            json!({"opensAtMinute": 1440}),
-            "window.opensAtMinute",
-        ),
-        ("lateJoinersPerMinute", json!(0), "lateJoinersPerMinute"),
-        ("approval", json!("yes"), "approval"),
-        ("startAt", json!(-1), "startAt"),
-    ] {
-        let mut sent = json!({"waves": [5]});
-        sent[name] = value;
-        let failure = Spec::read("rollout", sent.clone()).expect_err(&sent.to_string());
-        assert_eq!(failure.field, Some(format!("rollout.{field}")), "{sent}");
-    }
-    assert!(Spec::read("rollout", json!({"waves": [1], "speed": 1})).is_err());
-}
-
-#[test]
-fn a_window_that_reaches_over_midnight() {
-    let window = Window {
-        opens_at: 23 * 60,
-        minutes: 120,
-    };
-    let open = |minute: u64| window.next_open(Moment(minute * MINUTE)).0 / MINUTE;
-    assert_eq!((open(0), open(59)), (0, 59));
-    assert_eq!((open(60), open(1379)), (1380, 1380));
-    assert_eq!((open(1380), open(1440 + 59)), (1380, 1499));
-}
-
-#[test]
-fn a_firmware_is_bound_to_its_type() {
-    let name = |name| ThingTypeName::parse(name).unwrap();
-    let mut bound = spec(json!({}));
-    assert!(bound.admits(None));
-    bound.thing_type = Some(name("streetlight"));
-    assert!(bound.admits(Some(&name("streetlight"))));
-    assert!(!bound.admits(Some(&name("valve"))) && !bound.admits(None));
-}
-
-#[test]
 fn jobs_in_aws_are_ours_by_their_name() {
     let id = RolloutId::from_key("k");
     let job = id.of_wave(12);
@@ -175,9 +95,9 @@ fn report(status: Status, execution: u64) -> Heard {
 
 #[test]
 fn what_a_device_counts_as() {
+    use Status::{Canceled, Failed, InProgress, Queued, Rejected, Succeeded, TimedOut};
     let runs = || Heard::Firmware("2".to_owned());
     let old = || Heard::Firmware("1".to_owned());
-    use Status::{Canceled, Failed, InProgress, Queued, Rejected, Succeeded, TimedOut};
     check_class(false, 0, &[], Class::Queued);
     check_class(
         false,
@@ -515,133 +435,4 @@ fn a_small_wave_needs_no_group() {
         assert_eq!(made, group, "{size}");
     }
     assert_eq!(Percent::new("", 10).unwrap().of(1_000_000), 100_000);
-}
-
-/// What AWS says of one device, in the order in which it happens.
-fn history(retries: u64) -> impl Strategy<Value = Vec<(Status, u64)>> {
-    use Status::{Failed, InProgress, Queued, Rejected, Removed, Succeeded, TimedOut};
-    let failure = prop::sample::select(vec![Failed, TimedOut]);
-    let failures = prop::collection::vec(failure, 0..=usize::try_from(retries).unwrap());
-    let last = prop::sample::select(vec![
-        None,
-        Some(Succeeded),
-        Some(Failed),
-        Some(Rejected),
-        Some(Removed),
-    ]);
-    (failures, last).prop_map(move |(failures, last)| {
-        let mut said = Vec::new();
-        let count = failures.len() as u64 + 1;
-        let attempts = failures.into_iter().map(Some).chain([last]);
-        for (number, end) in (1..).zip(attempts) {
-            said.extend([(Queued, number), (InProgress, number)]);
-            said.extend(end.map(|status| (status, number)));
-        }
-        // A failure before the retries are used up is not the last word.
-        if last == Some(Failed) && count <= retries {
-            said.pop();
-        }
-        said
-    })
-}
-
-type Told = Vec<(u64, Heard)>;
-type Hearing = fn(&Execution, &Heard, &Spec) -> Option<(Execution, Option<Delta>)>;
-
-fn tell(
-    told: &Told,
-    spec: &Spec,
-    devices: u64,
-    hearing: Hearing,
-) -> (BTreeMap<ThingName, Execution>, Tally, Rollout) {
-    let mut row = running(spec.clone(), devices);
-    let mut tally = Tally::default();
-    let mut rows = BTreeMap::new();
-    for n in 0..devices {
-        let target = (&Cursor(n.to_string()), &thing(n));
-        if let Take::New(row, None) = Execution::take(None, target, 1, &Again::default(), spec) {
-            rows.insert(thing(n), row);
-        }
-    }
-    for (n, heard) in told {
-        if let Some((next, delta)) = hearing(&rows[&thing(*n)], heard, spec) {
-            rows.insert(thing(*n), next);
-            if let Some(delta) = delta {
-                tally.add(delta);
-            }
-        }
-        // Whoever wakes looks at the row after each piece of news.
-        row = end_wave(row, &tally, Moment(MINUTE));
-    }
-    (rows, tally, row)
-}
-
-proptest! {
-    /// Any order and any repetition of what AWS says ends in the same rows, the
-    /// same counts and the same decision.
-    #[test]
-    fn order_and_repetition_make_no_difference(
-        histories in prop::collection::vec(history(2), 1..8),
-        repeated in prop::collection::vec(any::<prop::sample::Index>(), 0..10),
-        seed in any::<u64>(),
-        most_failed in 0_u64..=100,
-    ) {
-        let spec = spec(json!({"retries": 2, "mostFailedPercent": most_failed, "leastSucceededPercent": 0}));
-        let devices = histories.len() as u64;
-        let mut in_order = Told::new();
-        for (n, history) in (0..).zip(&histories) {
-            for (at, (status, number)) in (0..).zip(history) {
-                let report = Report::new(*status, *number, Moment(at), "E");
-                in_order.push((n, Heard::Report(1, report)));
-            }
-        }
-        let mut shuffled = in_order.clone();
-        shuffled.extend(repeated.iter().map(|index| in_order[index.index(in_order.len())].clone()));
-        shuffled.sort_by_key(|told| crate::csr::sha256_hex(format!("{seed}{told:?}").as_bytes()));
-        let (rows, tally, row) = tell(&in_order, &spec, devices, Execution::hear);
-        let (other_rows, other_tally, other_row) = tell(&shuffled, &spec, devices, Execution::hear);
-        prop_assert_eq!(&rows, &other_rows);
-        prop_assert_eq!(tally, other_tally);
-        prop_assert_eq!((row.phase, &row.paused), (other_row.phase, &other_row.paused));
-        let mut counted = Tally::default();
-        for row in rows.values() {
-            counted.add(Delta { wave: 1, from: Class::Queued, to: row.class(&spec) });
-        }
-        prop_assert_eq!(tally, counted);
-    }
-}
-
-/// The same with a flaw, to see that the comparison finds it: the last word is
-/// believed, instead of the greatest.
-#[test]
-fn believing_the_last_word_would_be_found() {
-    let spec = spec(json!({}));
-    let said = [
-        report(Status::Queued, 1),
-        report(Status::InProgress, 1),
-        report(Status::Succeeded, 1),
-    ];
-    let told = |order: [usize; 3]| order.map(|i| (0, said[i].clone())).to_vec();
-    let orders = [
-        [0, 1, 2],
-        [0, 2, 1],
-        [1, 0, 2],
-        [1, 2, 0],
-        [2, 0, 1],
-        [2, 1, 0],
-    ];
-    let differ = |hearing: Hearing| {
-        let ends = orders.map(|order| tell(&told(order), &spec, 1, hearing));
-        ends.iter().any(|end| *end != ends[0])
-    };
-    assert!(!differ(Execution::hear));
-    assert!(differ(|row, heard, spec| {
-        let forgetful = Execution {
-            report: None,
-            ..row.clone()
-        };
-        let (next, _) = forgetful.hear(heard, spec)?;
-        let (from, to) = (row.class(spec), next.class(spec));
-        Some((next, Some(Delta { wave: 1, from, to })))
-    }));
 }

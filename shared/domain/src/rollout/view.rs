@@ -217,7 +217,7 @@ impl RolloutView {
                 end: wave.end,
             }),
             settled_per_minute: per_minute(settled, elapsed),
-            seconds_left: rollout.seconds_left(&counts, settled, elapsed),
+            seconds_left: rollout.seconds_left(&counts, settled, now),
             counts,
             failures,
             started_at: rollout.started_at.rfc3339(),
@@ -273,14 +273,14 @@ impl Rollout {
 
     /// How long it will take at the pace that it has had, and never less than
     /// the rate allows. Nothing where nobody could say.
-    fn seconds_left(&self, counts: &Counts, settled: u64, elapsed: u64) -> Option<u64> {
+    fn seconds_left(&self, counts: &Counts, settled: u64, now: Moment) -> Option<u64> {
         if self.status() != "RUNNING" || settled == 0 {
             return None;
         }
         let left = counts.waiting + counts.queued + counts.in_progress;
-        let at_pace = left * elapsed / settled;
+        let at_pace = left * self.started_at.until(now) / settled;
         let at_rate = left * MINUTE_MILLIS / u64::from(self.spec.rate.per_minute.get());
-        let millis = at_pace.max(at_rate).min(elapsed.max(self.ends_at.0));
+        let millis = at_pace.max(at_rate).min(now.until(self.ends_at));
         Some(millis.div_ceil(1000))
     }
 }

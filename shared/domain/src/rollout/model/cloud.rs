@@ -230,9 +230,7 @@ impl Cloud {
 
     pub(super) fn end(
         &mut self,
-        id: &str,
-        thing: ThingName,
-        number: u64,
+        (id, thing, number): (&str, ThingName, u64),
         status: Status,
         spec: &Spec,
         now: Moment,
