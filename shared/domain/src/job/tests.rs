@@ -435,6 +435,10 @@ fn a_template_that_breaks_a_rule_is_refused_with_the_path() {
         let case = with(firmware(), pointer, value).to_string();
         refused(Template::parse(case.as_bytes()), field, says, &case);
     }
+}
+
+#[test]
+fn a_placeholder_that_nothing_replaces_is_refused() {
     let args = json!(["${HOME}"]);
     let case = with(firmware(), "/document/steps/2/action/input/args", args);
     let template = Template::parse(case.to_string().as_bytes()).unwrap();
