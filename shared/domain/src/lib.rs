@@ -43,6 +43,7 @@ pub mod rollout;
 pub mod rotation;
 pub mod sweep;
 pub mod time;
+pub mod tunnel;
 pub mod view;
 
 pub use failure::{Failure, Kind};
