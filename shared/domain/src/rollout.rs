@@ -16,6 +16,7 @@
 //!   the end of one to the beginning of the next;
 //! - every wave ends by its deadline, every rollout by its own.
 
+pub mod event;
 pub mod execution;
 pub mod limits;
 mod operator;

@@ -47,7 +47,8 @@ impl Status {
 }
 
 /// What was heard of an execution. The order is that of what counts more:
-/// success is final; else the later execution, then the end over the beginning.
+/// success is final; else the later execution, then the end over the beginning,
+/// then what gives a reason: a list of executions gives none.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
@@ -55,9 +56,9 @@ pub struct Report {
     execution: u64,
     ended: bool,
     begun: bool,
-    at: Moment,
     status: Status,
     reason: String,
+    at: Moment,
 }
 
 impl Report {
@@ -70,9 +71,9 @@ impl Report {
             execution: execution.max(1),
             ended: status.ended(),
             begun: status != Status::Queued,
-            at,
             status,
             reason: reason.chars().take(LONGEST_REASON).collect(),
+            at,
         }
     }
 

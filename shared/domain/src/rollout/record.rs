@@ -92,6 +92,15 @@ impl Rollout {
         self
     }
 
+    /// AWS says that something became of a wave's job: it is looked at now.
+    #[must_use]
+    pub fn look_at_job(mut self, number: u32, now: Moment) -> Self {
+        if let Some(wave) = self.wave.as_mut().filter(|wave| wave.number == number) {
+            wave.look_at = wave.look_at.min(now);
+        }
+        self
+    }
+
     /// All executions of the job were read and heard.
     #[must_use]
     pub fn rechecked(mut self) -> Self {

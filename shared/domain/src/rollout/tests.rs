@@ -347,6 +347,9 @@ fn a_job_that_somebody_cancelled_is_noticed() {
     );
     let row = row.rechecked();
     assert!(matches!(row.next(now), Next::Wait(_)));
+    assert_eq!(row.clone().look_at_job(2, now).next(now), row.next(now));
+    let looks = row.clone().look_at_job(1, now);
+    assert!(matches!(looks.next(now), Next::Do(Work::Describe(_))));
 
     let canceled = end_wave(
         row.clone()
@@ -417,6 +420,24 @@ fn commands() {
     assert_eq!(row.obey(Command::Retry, now).unwrap(), Change::Begun);
     assert_eq!(row.obey(Command::Retry, now).unwrap(), Change::None);
     assert_eq!((row.cursor, row.again.failed_up_to), (None, Some(1)));
+}
+
+/// What is stored is what is read; and what a list says, which gives no reason,
+/// does not take a reason away.
+#[test]
+fn rows_are_read_as_they_are_written() {
+    let row = running(spec(json!({"startAt": 5, "lateJoinersPerMinute": 2})), 10);
+    let mut paused = end_wave(row.clone(), &tally(0, 10, 0), Moment(MINUTE));
+    paused.stopped = Some(Reason::OutOfTime);
+    for row in [row, paused] {
+        let stored = serde_json::to_string(&row).unwrap();
+        assert_eq!(serde_json::from_str::<Rollout>(&stored).unwrap(), row);
+    }
+    let said = Report::new(Status::Failed, 1, Moment(5), "E1");
+    let listed = Report::new(Status::Failed, 1, Moment(9), "");
+    assert!(said > listed);
+    let stored = serde_json::to_string(&said).unwrap();
+    assert_eq!(serde_json::from_str::<Report>(&stored).unwrap(), said);
 }
 
 #[test]
