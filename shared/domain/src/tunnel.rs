@@ -1,9 +1,9 @@
 //! Tunnels: a way to a device behind a firewall, for a while and for a reason.
 //!
-//! AWS opens a tunnel once for each call and gives its tokens once, so the
-//! record comes first: [`opening`](Tunnel::opening) is stored before the call,
-//! and a call whose answer was lost is found by the tunnel's description, closed
-//! and made again. A record holds no token. It is never changed once the tunnel
+//! AWS opens a tunnel for each call and gives its tokens once, so the record
+//! comes first: what [`ask`](Tunnel::ask) makes is stored before the call, and a
+//! tunnel whose opening was not answered is found by its description, closed and
+//! opened again. A record holds no token. It is never changed once the tunnel
 //! is closed: together the records are the audit trail.
 
 pub mod pace;

@@ -1,5 +1,6 @@
 //! The rollout's decisions as data, and what holds for any order of events.
 
+mod million;
 mod order;
 mod spec;
 
