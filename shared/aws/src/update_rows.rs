@@ -7,7 +7,7 @@ use lamplighter_domain::operation::{Operation, OperationStatus};
 use lamplighter_domain::time::Moment;
 use lamplighter_domain::update::Desired;
 
-use crate::claims::{Claims, put_item, status, update_item};
+use crate::claims::{Claims, status};
 use crate::table::{self, Key};
 
 impl Claims {

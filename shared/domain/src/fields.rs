@@ -196,7 +196,7 @@ pub fn event<T: DeserializeOwned>(event: Value, what: &str, remedy: &str) -> Res
     serde_json::from_value(event).map_err(|error| refuse(error.to_string()))
 }
 
-fn kind(value: &Value) -> &'static str {
+pub(crate) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "true or false",
@@ -205,6 +205,11 @@ fn kind(value: &Value) -> &'static str {
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
     }
+}
+
+/// Reads JSON in which no object has a key twice.
+pub(crate) fn unique_json(text: &[u8]) -> serde_json::Result<Value> {
+    serde_json::from_slice(text).map(|Unique(value)| value)
 }
 
 /// A JSON value in which no object has a key twice.

@@ -1,0 +1,320 @@
+//! One device of a rollout: a row, and how what is heard of it changes the row
+//! and is counted.
+//!
+//! Reports may come twice, late, in any order, or never. A row keeps the
+//! greatest of them in one total order, so the order in which they come makes
+//! no difference; and what is counted is a row's change, in the same
+//! transaction, so nothing is counted twice (invariant 6).
+
+use serde::{Deserialize, Serialize};
+
+use super::limits::Retries;
+use super::spec::Spec;
+use super::wave::Cursor;
+use crate::names::ThingName;
+use crate::time::Moment;
+
+/// How much of a device's reason is kept, in characters.
+const LONGEST_REASON: usize = 200;
+
+/// A job execution's status, as AWS IoT spells it (`JobExecutionState`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Status {
+    /// The device has not begun.
+    Queued,
+    /// It has begun.
+    InProgress,
+    /// The device says it is done.
+    Succeeded,
+    /// The device says it failed.
+    Failed,
+    /// It was `IN_PROGRESS` for too long.
+    TimedOut,
+    /// The device would not do it.
+    Rejected,
+    /// The device, or its place among the targets, is gone.
+    Removed,
+    /// Cancelled, by us or by hand.
+    Canceled,
+}
+
+impl Status {
+    /// Whether the execution has ended.
+    pub const fn ended(self) -> bool {
+        !matches!(self, Self::Queued | Self::InProgress)
+    }
+}
+
+/// What was heard of an execution. The order is that of what counts more:
+/// success is final; else the later execution, then the end over the beginning,
+/// then what gives a reason: a list of executions gives none.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    succeeded: bool,
+    execution: u64,
+    ended: bool,
+    begun: bool,
+    status: Status,
+    reason: String,
+    at: Moment,
+}
+
+impl Report {
+    /// A report. AWS numbers the executions of a job on a device from 1 and
+    /// makes another for each retry; events do not say the number, and 0 stands
+    /// for that.
+    pub fn new(status: Status, execution: u64, at: Moment, reason: &str) -> Self {
+        Self {
+            succeeded: status == Status::Succeeded,
+            execution: execution.max(1),
+            ended: status.ended(),
+            begun: status != Status::Queued,
+            status,
+            reason: reason.chars().take(LONGEST_REASON).collect(),
+            at,
+        }
+    }
+
+    /// The status.
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// Why, in the device's words; may be empty.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// When it was so.
+    pub fn at(&self) -> Moment {
+        self.at
+    }
+
+    /// Whether an event that says this without an execution's number has to be
+    /// looked up (`DescribeJobExecution`): AWS may be about to try again.
+    pub fn wants_number(status: Status, retries: Retries) -> bool {
+        retries > Retries::LEAST && matches!(status, Status::Failed | Status::TimedOut)
+    }
+
+    /// Whether AWS makes another execution of it.
+    fn retried(&self, retries: Retries) -> bool {
+        let repeats = matches!(self.status, Status::Failed | Status::TimedOut);
+        repeats && self.execution <= u64::from(retries.get())
+    }
+}
+
+/// As what a device is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Class {
+    /// Nothing was heard yet.
+    Queued,
+    /// It has begun, or AWS tries again.
+    InProgress,
+    /// It says it is done, and its shadow does not say so yet.
+    Unconfirmed,
+    /// Done.
+    Succeeded,
+    /// Failed.
+    Failed,
+    /// Timed out.
+    TimedOut,
+    /// Rejected.
+    Rejected,
+    /// Gone.
+    Removed,
+    /// Cancelled.
+    Canceled,
+    /// Failed or cancelled here, and taken up again by a later wave.
+    Retried,
+}
+
+impl Class {
+    /// Whether nothing more is awaited.
+    pub const fn settled(self) -> bool {
+        !matches!(self, Self::Queued | Self::InProgress | Self::Unconfirmed)
+    }
+
+    /// Whether it ended, and not as it should.
+    pub const fn failing(self) -> bool {
+        matches!(
+            self,
+            Self::Failed | Self::TimedOut | Self::Rejected | Self::Unconfirmed
+        )
+    }
+}
+
+/// `ROLLOUT#id / DEVICE#thing`: a device that a wave has taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Execution {
+    /// The device.
+    pub thing_name: ThingName,
+    /// The wave that has it.
+    pub wave: u32,
+    /// How many waves have had it.
+    pub tries: u32,
+    /// The greatest of what was heard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<Report>,
+    /// Whether its shadow reports the firmware.
+    #[serde(default)]
+    pub confirmed: bool,
+    /// Whether the thing was deleted.
+    #[serde(default)]
+    pub gone: bool,
+}
+
+/// What is heard of a device.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Heard {
+    /// A report of this wave's job.
+    Report(u32, Report),
+    /// Its shadow reports this firmware.
+    Firmware(String),
+    /// The thing was deleted.
+    Gone,
+}
+
+/// A change to be counted: with the wave, and in all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delta {
+    /// The wave.
+    pub wave: u32,
+    /// As what it was counted.
+    pub from: Class,
+    /// As what it is counted now.
+    pub to: Class,
+}
+
+/// Whom a wave takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Again {
+    /// From this wave on waves were broken off; those who had no turn in them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interrupted: Option<u32>,
+    /// Those that failed or were not reached, in waves up to this one; and of
+    /// those that no wave has had, only such as joined later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_up_to: Option<u32>,
+    /// Who joined later has a greater key than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fresh_after: Option<Cursor>,
+}
+
+/// What a wave does with a target that it comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Take {
+    /// Takes it: writes the row, on condition that it still is as it was read,
+    /// and counts the change.
+    New(Execution, Option<Delta>),
+    /// Has it already: the same page was taken before.
+    Mine,
+    /// Leaves it.
+    Not,
+}
+
+impl Execution {
+    /// As what the device is counted.
+    pub fn class(&self, spec: &Spec) -> Class {
+        let needs = spec.confirms.is_some();
+        let Some(report) = &self.report else {
+            return match (needs && self.confirmed, self.gone) {
+                (true, _) => Class::Succeeded,
+                (false, true) => Class::Removed,
+                (false, false) => Class::Queued,
+            };
+        };
+        match report.status {
+            _ if needs && self.confirmed => Class::Succeeded,
+            Status::Succeeded if needs && self.gone => Class::Removed,
+            Status::Succeeded if needs => Class::Unconfirmed,
+            Status::Succeeded => Class::Succeeded,
+            _ if self.gone && (!report.ended || report.retried(spec.retries)) => Class::Removed,
+            _ if report.retried(spec.retries) => Class::InProgress,
+            Status::Queued if report.execution > 1 => Class::InProgress,
+            Status::Queued => Class::Queued,
+            Status::InProgress => Class::InProgress,
+            Status::Failed => Class::Failed,
+            Status::TimedOut => Class::TimedOut,
+            Status::Rejected => Class::Rejected,
+            Status::Removed => Class::Removed,
+            Status::Canceled => Class::Canceled,
+        }
+    }
+
+    /// The row after something was heard, and what is to be counted; nothing
+    /// where it says nothing new.
+    pub fn hear(&self, heard: &Heard, spec: &Spec) -> Option<(Self, Option<Delta>)> {
+        let mut next = self.clone();
+        match heard {
+            Heard::Report(wave, report) => {
+                if *wave != self.wave || self.report.as_ref().is_some_and(|known| known >= report) {
+                    return None;
+                }
+                next.report = Some(report.clone());
+            }
+            Heard::Firmware(version) => next.confirmed |= spec.confirms.as_ref() == Some(version),
+            Heard::Gone => next.gone = true,
+        }
+        if next == *self {
+            return None;
+        }
+        let (from, to) = (self.class(spec), next.class(spec));
+        let wave = self.wave;
+        Some((next, (from != to).then_some(Delta { wave, from, to })))
+    }
+
+    /// Whether a wave takes a target, of which there is this row, if any. A
+    /// device is taken again only when its execution has ended or it never had
+    /// one, and never from the wave under way: so it never has two jobs of a
+    /// rollout at once.
+    pub fn take(
+        row: Option<&Self>,
+        target: (&Cursor, &ThingName),
+        wave: u32,
+        again: &Again,
+        spec: &Spec,
+    ) -> Take {
+        let (key, thing) = target;
+        let Some(row) = row else {
+            let later = again.fresh_after.as_ref().is_some_and(|end| key > end);
+            return if again.failed_up_to.is_none() || later {
+                Take::New(Self::new(thing, wave, 1), None)
+            } else {
+                Take::Not
+            };
+        };
+        if row.wave == wave {
+            return Take::Mine;
+        }
+        let from = row.class(spec);
+        // A wave ends with its job cancelled and its executions read.
+        let no_turn = from == Class::Canceled || (from == Class::Queued && row.report.is_none());
+        let interrupted = again.interrupted.is_some_and(|first| row.wave >= first);
+        let failed = again.failed_up_to.is_some_and(|last| row.wave <= last);
+        if !(interrupted && no_turn || failed && (no_turn || from.failing())) {
+            return Take::Not;
+        }
+        let delta = Delta {
+            wave: row.wave,
+            from,
+            to: Class::Retried,
+        };
+        Take::New(Self::new(thing, wave, row.tries + 1), Some(delta))
+    }
+
+    fn new(thing: &ThingName, wave: u32, tries: u32) -> Self {
+        Self {
+            thing_name: thing.clone(),
+            wave,
+            tries,
+            report: None,
+            confirmed: false,
+            gone: false,
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What a person may do to a rollout.
+
+use super::execution::Again;
+use super::{Phase, Rollout};
+use crate::failure::Failure;
+use crate::time::Moment;
+
+/// What a person may do to a rollout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Let the wave of this number begin.
+    Approve(u32),
+    /// Break the wave off, and begin none. AWS cannot pause a job: those that
+    /// have not begun are cancelled, and have their turn again.
+    Pause,
+    /// Go on.
+    Resume,
+    /// End it; and cancel what has begun, if so.
+    Stop {
+        /// Whether executions that have begun are cancelled.
+        running: bool,
+    },
+    /// Give it again to those that failed, and to those that were not reached.
+    Retry,
+}
+
+/// What came of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It stands so already.
+    None,
+    /// It has changed, and whoever waits is to be woken.
+    Changed,
+    /// It has ended and begins again; a workflow has to be started.
+    Begun,
+}
+
+impl Rollout {
+    /// Does what a person asks for; asked twice, it is done once.
+    ///
+    /// # Errors
+    /// `Conflict`, where the rollout stands elsewhere.
+    pub fn obey(&mut self, command: Command, now: Moment) -> Result<Change, Failure> {
+        let paused = self.paused.is_some() || self.wants_pause;
+        match command {
+            Command::Approve(wave) if wave <= self.approved => Ok(Change::None),
+            Command::Approve(wave) if wave == self.waves + 1 && self.awaits_approval() => {
+                self.approved = wave;
+                Ok(Change::Changed)
+            }
+            Command::Pause if !self.phase.ended() && paused => Ok(Change::None),
+            Command::Pause if !self.phase.ended() => {
+                self.wants_pause = true;
+                Ok(Change::Changed)
+            }
+            Command::Resume if !self.phase.ended() && !paused => Ok(Change::None),
+            // A wave that is being broken off is broken off first.
+            Command::Resume if self.phase == Phase::Closing => {
+                Err(Failure::busy("a wave is being broken off", 30))
+            }
+            Command::Resume if !self.phase.ended() => {
+                self.paused = None;
+                self.wants_pause = false;
+                self.approved = self.approved.max(self.waves + 1);
+                Ok(Change::Changed)
+            }
+            Command::Stop { running } if !self.phase.ended() => {
+                let same = self.wants_stop && (self.force || !running);
+                self.wants_stop = true;
+                self.force |= running;
+                Ok(if same { Change::None } else { Change::Changed })
+            }
+            Command::Stop { .. } if self.phase == Phase::Stopped => Ok(Change::None),
+            Command::Retry if self.phase.ended() => {
+                self.begin_again(now);
+                Ok(Change::Begun)
+            }
+            Command::Retry
+                if self.again.failed_up_to.is_some() && self.waves_since_retry() == 0 =>
+            {
+                Ok(Change::None)
+            }
+            command => Err(self.refuse(command)),
+        }
+    }
+
+    fn waves_since_retry(&self) -> u32 {
+        self.waves - self.again.failed_up_to.unwrap_or_default()
+    }
+
+    /// The walk again from the first target, for those that failed.
+    fn begin_again(&mut self, now: Moment) {
+        // Who joined after the walk's end is new all the same.
+        let fresh_after = self.cursor.take().filter(|_| self.phase == Phase::Done);
+        self.phase = Phase::Between;
+        self.paused = None;
+        self.stopped = None;
+        self.force = false;
+        self.ended_at = None;
+        self.ends_at = now.plus_millis(self.spec.duration_millis());
+        self.looked_at = 0;
+        self.index = 0;
+        self.not_before = self.not_before.max(now);
+        self.approved = self.approved.max(self.waves + 1);
+        self.again = Again {
+            interrupted: None,
+            failed_up_to: Some(self.waves),
+            fresh_after,
+        };
+    }
+
+    fn refuse(&self, command: Command) -> Failure {
+        let verb = match command {
+            Command::Approve(_) => "approved",
+            Command::Pause => "paused",
+            Command::Resume => "resumed",
+            Command::Stop { .. } => "stopped",
+            Command::Retry => "retried",
+        };
+        let (stands, remedy) = match self.phase {
+            Phase::Done => ("is done", "Retry what failed, or start another job."),
+            Phase::Stopped => ("was stopped", "Retry what failed, or start another job."),
+            _ if self.awaits_approval() => (
+                "waits for the approval of another wave",
+                "Approve the wave that it waits with, or stop it.",
+            ),
+            _ => ("is under way", "Pause or stop it, or wait for its end."),
+        };
+        let reason = format!("a job that {stands} cannot be {verb}");
+        Failure::conflict("status", reason, remedy)
+    }
+}

@@ -1,0 +1,460 @@
+//! The rollout's decisions as data, and what holds for any order of events.
+
+mod million;
+mod order;
+mod spec;
+
+use serde_json::{Value, json};
+
+use super::execution::{Again, Class, Execution, Heard, Report, Status, Take};
+use super::limits::{MOST_DIRECT, Percent, Retries};
+use super::spec::Spec;
+use super::tally::{Fault, Tally};
+use super::wave::Cursor;
+use super::*;
+use crate::names::ThingName;
+
+const MINUTE: u64 = 60_000;
+
+fn spec(more: Value) -> Spec {
+    let mut sent = json!({"waves": [2, "10%"]});
+    for (name, value) in more.as_object().unwrap() {
+        sent[name] = value.clone();
+    }
+    Spec::read("rollout", sent).unwrap()
+}
+
+fn thing(n: u64) -> ThingName {
+    ThingName::parse(&format!("light-{n}")).unwrap()
+}
+
+/// A rollout whose first wave, of this size, runs.
+fn running(spec: Spec, size: u64) -> Rollout {
+    let now = Moment(0);
+    let start = Rollout::start(RolloutId::from_key("a"), spec, now);
+    let row = start
+        .listed(100, None, true, now)
+        .settle(&Tally::default(), 0, now);
+    assert_eq!(row.phase, Phase::Filling);
+    let taken = Taken {
+        looked_at: size,
+        taken: size,
+        first: size,
+        last: Some(Cursor("A".to_owned())),
+        end: true,
+    };
+    let row = row.took(&taken).settle(&Tally::default(), 0, now);
+    let row = row.job_intended().job_made(now);
+    assert_eq!(row.phase, Phase::Running);
+    row
+}
+
+/// Does the work of a wave's end, until the rollout stands elsewhere.
+fn end_wave(mut row: Rollout, tally: &Tally, now: Moment) -> Rollout {
+    for _ in 0..5 {
+        row = row.settle(tally, 0, now);
+        row = match row.next(now) {
+            Next::Do(Work::Cancel(..)) => row.canceled(),
+            Next::Do(Work::Recheck(_)) => row.rechecked(),
+            Next::Do(Work::RemoveGroup(_)) => row.group_removed(),
+            _ => return row,
+        };
+    }
+    row
+}
+
+#[test]
+fn jobs_in_aws_are_ours_by_their_name() {
+    let id = RolloutId::from_key("k");
+    let job = id.of_wave(12);
+    assert!(job.len() <= 64, "AWS: a job's id has at most 64 characters");
+    assert_eq!(RolloutId::wave_of(&job), Some((id, 12)));
+    for other in ["firmware", "job-1-w2", "job-w1", &format!("{job}x")] {
+        assert_eq!(RolloutId::wave_of(other), None, "{other}");
+    }
+}
+
+fn check_class(confirms: bool, retries: u64, heard: &[Heard], class: Class) {
+    let mut spec = spec(json!({"retries": retries}));
+    spec.confirms = confirms.then(|| "2".to_owned());
+    let target = (&Cursor("A".to_owned()), &thing(1));
+    let Take::New(mut row, None) = Execution::take(None, target, 1, &Again::default(), &spec)
+    else {
+        panic!("it is taken");
+    };
+    for heard in heard {
+        if let Some((next, _)) = row.hear(heard, &spec) {
+            row = next;
+        }
+    }
+    assert_eq!(row.class(&spec), class, "{heard:?}");
+}
+
+fn report(status: Status, execution: u64) -> Heard {
+    Heard::Report(1, Report::new(status, execution, Moment(execution), ""))
+}
+
+#[test]
+fn what_a_device_counts_as() {
+    use Status::{Canceled, Failed, InProgress, Queued, Rejected, Succeeded, TimedOut};
+    let runs = || Heard::Firmware("2".to_owned());
+    let old = || Heard::Firmware("1".to_owned());
+    check_class(false, 0, &[], Class::Queued);
+    check_class(
+        false,
+        0,
+        &[report(InProgress, 1), report(Queued, 1)],
+        Class::InProgress,
+    );
+    check_class(
+        false,
+        0,
+        &[report(Succeeded, 1), report(InProgress, 1)],
+        Class::Succeeded,
+    );
+    check_class(false, 0, &[report(Failed, 0)], Class::Failed);
+    check_class(false, 1, &[report(Failed, 1)], Class::InProgress);
+    check_class(
+        false,
+        1,
+        &[report(Failed, 2), report(Failed, 1)],
+        Class::Failed,
+    );
+    check_class(
+        false,
+        1,
+        &[report(TimedOut, 1), report(Succeeded, 2)],
+        Class::Succeeded,
+    );
+    check_class(false, 3, &[report(Rejected, 1)], Class::Rejected);
+    check_class(false, 0, &[report(Canceled, 1)], Class::Canceled);
+    check_class(false, 0, &[Heard::Gone], Class::Removed);
+    check_class(false, 0, &[Heard::Gone, report(Failed, 1)], Class::Failed);
+    check_class(false, 0, &[runs()], Class::Queued);
+    check_class(true, 0, &[report(Succeeded, 1)], Class::Unconfirmed);
+    check_class(true, 0, &[report(Succeeded, 1), old()], Class::Unconfirmed);
+    check_class(true, 0, &[runs(), report(InProgress, 1)], Class::Succeeded);
+    check_class(true, 0, &[report(Failed, 1), runs()], Class::Succeeded);
+    check_class(
+        false,
+        0,
+        &[Heard::Report(2, Report::new(Failed, 1, Moment(1), ""))],
+        Class::Queued,
+    );
+    assert!(
+        Report::wants_number(Failed, Retries::MOST)
+            && !Report::wants_number(Failed, Retries::LEAST)
+    );
+}
+
+#[test]
+fn who_is_taken_again() {
+    let spec = spec(json!({}));
+    let key = Cursor("M".to_owned());
+    let row = |wave, status: Option<Status>| Execution {
+        thing_name: thing(1),
+        wave,
+        tries: 1,
+        report: status.map(|status| Report::new(status, 1, Moment(1), "")),
+        confirmed: false,
+        gone: false,
+    };
+    let taken = |row: Option<&Execution>, again: &Again| match Execution::take(
+        row,
+        (&key, &thing(1)),
+        9,
+        again,
+        &spec,
+    ) {
+        Take::New(_, delta) => Some(delta.map(|delta| delta.from)),
+        Take::Mine | Take::Not => None,
+    };
+    let fresh = Again::default();
+    let interrupted = Again {
+        interrupted: Some(8),
+        ..Again::default()
+    };
+    let failed = Again {
+        failed_up_to: Some(8),
+        ..Again::default()
+    };
+    assert_eq!(taken(None, &fresh), Some(None));
+    assert_eq!(taken(None, &failed), None);
+    let after = |key: &str| Again {
+        fresh_after: Some(Cursor(key.to_owned())),
+        ..failed.clone()
+    };
+    assert_eq!(
+        (taken(None, &after("L")), taken(None, &after("M"))),
+        (Some(None), None)
+    );
+    for status in [
+        Status::Queued,
+        Status::InProgress,
+        Status::Succeeded,
+        Status::Removed,
+    ] {
+        for again in [&fresh, &interrupted, &failed] {
+            assert_eq!(
+                taken(Some(&row(8, Some(status))), again),
+                None,
+                "{status:?}"
+            );
+        }
+    }
+    for status in [Status::Failed, Status::TimedOut, Status::Rejected] {
+        assert_eq!(
+            taken(Some(&row(8, Some(status))), &interrupted),
+            None,
+            "{status:?}"
+        );
+        assert!(
+            taken(Some(&row(8, Some(status))), &failed).is_some(),
+            "{status:?}"
+        );
+    }
+    for status in [None, Some(Status::Canceled)] {
+        assert_eq!(taken(Some(&row(8, status)), &fresh), None, "{status:?}");
+        assert_eq!(
+            taken(Some(&row(7, status)), &interrupted),
+            None,
+            "{status:?}"
+        );
+        assert!(
+            taken(Some(&row(8, status)), &interrupted).is_some(),
+            "{status:?}"
+        );
+        assert!(
+            taken(Some(&row(7, status)), &failed).is_some(),
+            "{status:?}"
+        );
+    }
+    assert_eq!(
+        Execution::take(Some(&row(9, None)), (&key, &thing(1)), 9, &failed, &spec),
+        Take::Mine
+    );
+}
+
+fn tally(succeeded: u64, failed: u64, removed: u64) -> Tally {
+    Tally {
+        succeeded,
+        failed,
+        removed,
+        ..Tally::default()
+    }
+}
+
+#[test]
+fn how_a_wave_is_judged() {
+    let spec = spec(
+        json!({"mostFailedPercent": 10, "leastSucceededPercent": 80, "mostUnreachedPercent": 50}),
+    );
+    for (tally, size, fault) in [
+        (tally(10, 0, 0), 10, None),
+        (tally(9, 1, 0), 10, None),
+        (tally(8, 2, 0), 10, Some(Fault::TooManyFailed)),
+        (tally(5, 0, 0), 10, None),
+        (tally(4, 0, 0), 10, Some(Fault::TooManyUnreached)),
+        (tally(4, 0, 6), 10, None),
+        (tally(3, 1, 6), 10, Some(Fault::TooFewSucceeded)),
+        (tally(0, 0, 0), 10, Some(Fault::NobodyAnswered)),
+        (tally(0, 0, 10), 10, Some(Fault::NobodyAnswered)),
+        (tally(0, 0, 0), 0, None),
+        (
+            Tally {
+                unconfirmed: 2,
+                ..tally(8, 0, 0)
+            },
+            10,
+            Some(Fault::TooManyFailed),
+        ),
+        (
+            Tally {
+                canceled: 6,
+                ..tally(4, 0, 0)
+            },
+            10,
+            Some(Fault::TooManyUnreached),
+        ),
+    ] {
+        assert_eq!(tally.fault(size, &spec), fault, "{tally:?} of {size}");
+    }
+}
+
+fn check_end(more: Value, tally: Tally, later: u64, phase: Phase, paused: Option<Reason>) {
+    let now = Moment(later * MINUTE);
+    let row = end_wave(running(spec(more.clone()), 10), &tally, now);
+    assert_eq!(
+        (row.phase, &row.paused),
+        (phase, &paused),
+        "{more} {tally:?}: {row:?}"
+    );
+}
+
+#[test]
+fn what_follows_a_wave() {
+    let wave = |fault| Some(Reason::Wave(1, fault));
+    let deadline = 24 * 60;
+    check_end(json!({}), tally(9, 0, 0), 1, Phase::Running, None);
+    check_end(json!({}), tally(10, 0, 0), 1, Phase::Between, None);
+    check_end(json!({}), tally(9, 0, 1), 1, Phase::Between, None);
+    check_end(
+        json!({}),
+        tally(0, 1, 0),
+        1,
+        Phase::Between,
+        wave(Fault::TooManyFailed),
+    );
+    check_end(
+        json!({}),
+        tally(0, 0, 10),
+        1,
+        Phase::Between,
+        wave(Fault::NobodyAnswered),
+    );
+    check_end(json!({}), tally(9, 0, 0), deadline, Phase::Between, None);
+    check_end(
+        json!({}),
+        tally(0, 0, 0),
+        deadline,
+        Phase::Between,
+        wave(Fault::NobodyAnswered),
+    );
+    check_end(
+        json!({"onFailure": "stop"}),
+        tally(0, 1, 0),
+        1,
+        Phase::Stopped,
+        None,
+    );
+    check_end(json!({}), tally(0, 0, 0), 7 * 24 * 60, Phase::Stopped, None);
+}
+
+#[test]
+fn a_job_that_somebody_cancelled_is_noticed() {
+    let row = running(spec(json!({})), 10);
+    let seen = |standing, ended| Described { standing, ended };
+    let now = Moment(16 * MINUTE);
+    let none = Tally::default();
+    assert_eq!(
+        row.next(now),
+        Next::Do(Work::Describe(row.rollout_id.of_wave(1)))
+    );
+
+    let row = row.described(seen(Standing::Open, 3), &none, now);
+    assert!(
+        matches!(row.next(now), Next::Do(Work::Recheck(_))),
+        "events were lost"
+    );
+    let row = row.rechecked();
+    assert!(matches!(row.next(now), Next::Wait(_)));
+    assert_eq!(row.clone().look_at_job(2, now).next(now), row.next(now));
+    let looks = row.clone().look_at_job(1, now);
+    assert!(matches!(looks.next(now), Next::Do(Work::Describe(_))));
+
+    let canceled = end_wave(
+        row.clone()
+            .described(seen(Standing::Canceled, 10), &none, now),
+        &none,
+        now,
+    );
+    assert_eq!(canceled.paused, Some(Reason::CanceledOutside(1)));
+    assert_eq!(
+        canceled.cursor, None,
+        "who had no turn has one when it goes on"
+    );
+
+    // A group that was emptied: the job is over, and nobody has answered.
+    let emptied = row
+        .described(seen(Standing::Completed, 0), &none, now)
+        .rechecked();
+    let emptied = end_wave(emptied, &none, now);
+    assert_eq!(emptied.paused, Some(Reason::Wave(1, Fault::NobodyAnswered)));
+}
+
+#[test]
+fn commands() {
+    let now = Moment(MINUTE);
+    let mut row = running(spec(json!({"approval": true})), 10);
+    assert_eq!(row.obey(Command::Resume, now).unwrap(), Change::None);
+    assert!(row.obey(Command::Retry, now).is_err());
+    assert_eq!(row.obey(Command::Pause, now).unwrap(), Change::Changed);
+    assert_eq!(row.obey(Command::Pause, now).unwrap(), Change::None);
+    let mut row = end_wave(row, &tally(2, 0, 0), now);
+    assert_eq!(
+        (row.phase, &row.paused),
+        (Phase::Between, &Some(Reason::Operator))
+    );
+    assert_eq!(row.next(now), Next::AwaitOperator(row.ends_at));
+    assert_eq!(row.obey(Command::Resume, now).unwrap(), Change::Changed);
+    assert_eq!((row.looked_at, row.again.interrupted), (0, Some(1)));
+    let rest = row.not_before;
+    assert_eq!(row.next(now), Next::Wait(rest), "a minute passes first");
+    assert_eq!(rest, now.plus_millis(MINUTE));
+
+    let mut row = end_wave(
+        running(spec(json!({"approval": true})), 10),
+        &tally(10, 0, 0),
+        now,
+    );
+    assert!(row.awaits_approval());
+    assert!(row.obey(Command::Approve(3), now).is_err());
+    assert_eq!(row.obey(Command::Approve(2), now).unwrap(), Change::Changed);
+    assert_eq!(row.obey(Command::Approve(2), now).unwrap(), Change::None);
+    assert!(!row.awaits_approval());
+
+    let stop = |running| Command::Stop { running };
+    let mut row = running(spec(json!({})), 10);
+    assert_eq!(row.obey(stop(false), now).unwrap(), Change::Changed);
+    assert_eq!(row.obey(stop(false), now).unwrap(), Change::None);
+    assert_eq!(row.obey(stop(true), now).unwrap(), Change::Changed);
+    let closing = row.clone().settle(&Tally::default(), 0, now);
+    let job = row.rollout_id.of_wave(1);
+    assert_eq!(closing.next(now), Next::Do(Work::Cancel(job, Force(true))));
+    let mut row = end_wave(row, &Tally::default(), now);
+    assert_eq!(
+        (row.phase, &row.stopped),
+        (Phase::Stopped, &Some(Reason::Operator))
+    );
+    assert_eq!(row.obey(stop(false), now).unwrap(), Change::None);
+    assert!(row.obey(Command::Resume, now).is_err());
+    assert_eq!(row.obey(Command::Retry, now).unwrap(), Change::Begun);
+    assert_eq!(row.obey(Command::Retry, now).unwrap(), Change::None);
+    assert_eq!((row.cursor, row.again.failed_up_to), (None, Some(1)));
+}
+
+/// What is stored is what is read; and what a list says, which gives no reason,
+/// does not take a reason away.
+#[test]
+fn rows_are_read_as_they_are_written() {
+    let row = running(spec(json!({"startAt": 5, "lateJoinersPerMinute": 2})), 10);
+    let mut paused = end_wave(row.clone(), &tally(0, 10, 0), Moment(MINUTE));
+    paused.stopped = Some(Reason::OutOfTime);
+    for row in [row, paused] {
+        let stored = serde_json::to_string(&row).unwrap();
+        assert_eq!(serde_json::from_str::<Rollout>(&stored).unwrap(), row);
+    }
+    let said = Report::new(Status::Failed, 1, Moment(5), "E1");
+    let listed = Report::new(Status::Failed, 1, Moment(9), "");
+    assert!(said > listed);
+    let stored = serde_json::to_string(&said).unwrap();
+    assert_eq!(serde_json::from_str::<Report>(&stored).unwrap(), said);
+}
+
+#[test]
+fn a_small_wave_needs_no_group() {
+    let now = Moment(0);
+    for (size, group) in [(MOST_DIRECT, false), (MOST_DIRECT + 1, true)] {
+        let row = Rollout::start(
+            RolloutId::from_key("a"),
+            spec(json!({"waves": [size]})),
+            now,
+        );
+        let row = row
+            .listed(1_000_000, None, true, now)
+            .settle(&Tally::default(), 0, now);
+        let made = matches!(row.next(now), Next::Do(Work::CreateGroup(_)));
+        assert_eq!(made, group, "{size}");
+    }
+    assert_eq!(Percent::new("", 10).unwrap().of(1_000_000), 100_000);
+}

@@ -1,0 +1,395 @@
+//! A rollout as people see it: what `GET /jobs/{jobId}` answers.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::execution::{Class, Execution};
+use super::spec::Spec;
+use super::tally::Tally;
+use super::wave::End;
+use super::{Phase, Reason, Rollout};
+use crate::names::ThingName;
+use crate::time::Moment;
+
+const MINUTE_MILLIS: u64 = 60_000;
+/// How many reasons are told apart; the rest are counted together.
+const MOST_REASONS: usize = 10;
+/// How many devices are named for each.
+const EXAMPLES: usize = 3;
+
+/// How a rollout stands.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutView {
+    job_id: String,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    counts: Counts,
+    percent_settled: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wave: Option<WaveView>,
+    /// How many devices a minute have been settled.
+    settled_per_minute: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seconds_left: Option<u64>,
+    failures: Vec<FailureGroup>,
+    started_at: String,
+    ends_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended_at: Option<String>,
+}
+
+/// The wave under way.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WaveView {
+    number: u32,
+    size: u64,
+    job_id: String,
+    counts: Counts,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deadline: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end: Option<End>,
+}
+
+/// Who stands where. Together they are all targets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Counts {
+    targets: u64,
+    /// No wave has come to them.
+    waiting: u64,
+    queued: u64,
+    in_progress: u64,
+    unconfirmed: u64,
+    succeeded: u64,
+    failed: u64,
+    timed_out: u64,
+    rejected: u64,
+    removed: u64,
+    /// Their wave has ended, and they never answered.
+    unreached: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    retried: u64,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// Devices that failed alike.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FailureGroup {
+    status: Class,
+    reason: String,
+    count: u64,
+    examples: Vec<ThingName>,
+}
+
+/// Groups failures by their reason, the most frequent first. Numbers that
+/// differ from device to device make no other reason.
+pub fn failures<'a>(rows: impl Iterator<Item = &'a Execution>, spec: &Spec) -> Vec<FailureGroup> {
+    let mut groups: BTreeMap<(Class, String), FailureGroup> = BTreeMap::new();
+    for row in rows {
+        let status = row.class(spec);
+        if !status.failing() {
+            continue;
+        }
+        let said = row.report.as_ref().map_or("", |report| report.reason());
+        let reason = if status == Class::Unconfirmed {
+            "its shadow does not report the firmware".to_owned()
+        } else {
+            alike(said)
+        };
+        let group = groups
+            .entry((status, reason.clone()))
+            .or_insert_with(|| FailureGroup {
+                status,
+                reason,
+                count: 0,
+                examples: Vec::new(),
+            });
+        group.count += 1;
+        if group.examples.len() < EXAMPLES {
+            group.examples.push(row.thing_name.clone());
+        }
+    }
+    let mut groups: Vec<_> = groups.into_values().collect();
+    groups.sort_by_key(|group| std::cmp::Reverse(group.count));
+    if groups.len() > MOST_REASONS {
+        let rest = groups.split_off(MOST_REASONS - 1);
+        groups.push(FailureGroup {
+            status: Class::Failed,
+            reason: format!("{} other reasons", rest.len()),
+            count: rest.iter().map(|group| group.count).sum(),
+            examples: Vec::new(),
+        });
+    }
+    groups
+}
+
+/// The reason with its numbers as `#`, so that "at byte 17" is one reason.
+fn alike(reason: &str) -> String {
+    let mut text = String::new();
+    for c in reason.chars() {
+        match c {
+            c if c.is_ascii_digit() && text.ends_with('#') => {}
+            c if c.is_ascii_digit() => text.push('#'),
+            c => text.push(c),
+        }
+    }
+    if text.is_empty() {
+        "no reason given".to_owned()
+    } else {
+        text
+    }
+}
+
+impl Counts {
+    /// Of devices that waves have had; those of `ended` waves are awaited no
+    /// more.
+    fn new(all: &Tally, size: u64, open: &Tally, open_size: u64) -> Self {
+        let unreached = all.unreached(size) - open.unreached(open_size).min(all.unreached(size));
+        Self {
+            targets: size,
+            waiting: 0,
+            queued: open.queued(open_size) + open.canceled,
+            in_progress: open.in_progress,
+            unconfirmed: all.unconfirmed,
+            succeeded: all.succeeded,
+            failed: all.failed,
+            timed_out: all.timed_out,
+            rejected: all.rejected,
+            removed: all.removed,
+            unreached,
+            retried: all.retried,
+        }
+    }
+}
+
+impl RolloutView {
+    /// The view. `totals` counts all waves, `tally` the one under way.
+    pub fn new(
+        rollout: &Rollout,
+        totals: &Tally,
+        tally: &Tally,
+        failures: Vec<FailureGroup>,
+        now: Moment,
+    ) -> Self {
+        let wave = rollout.wave.as_ref();
+        let open_size = wave.map_or(0, |wave| wave.taken);
+        let open = if wave.is_some() {
+            *tally
+        } else {
+            Tally::default()
+        };
+        let mut counts = Counts::new(totals, rollout.taken, &open, open_size);
+        counts.targets = rollout.listed.max(rollout.targets);
+        counts.waiting = counts.targets.saturating_sub(rollout.taken);
+        let settled = totals.settled();
+        let until = rollout.ended_at.unwrap_or(now);
+        let elapsed = rollout.started_at.until(until).max(1);
+        Self {
+            job_id: rollout.rollout_id.as_str().to_owned(),
+            status: rollout.status(),
+            reason: rollout.reason(),
+            percent_settled: (settled * 100)
+                .checked_div(counts.targets)
+                .unwrap_or(100)
+                .min(100),
+            wave: wave.map(|wave| WaveView {
+                number: wave.number,
+                size: wave.taken,
+                job_id: rollout.rollout_id.of_wave(wave.number),
+                counts: Counts::new(tally, wave.taken, tally, wave.taken),
+                started_at: wave.started_at.map(Moment::rfc3339),
+                deadline: wave.started_at.map(|_| wave.deadline.rfc3339()),
+                end: wave.end,
+            }),
+            settled_per_minute: per_minute(settled, elapsed),
+            seconds_left: rollout.seconds_left(&counts, settled, now),
+            counts,
+            failures,
+            started_at: rollout.started_at.rfc3339(),
+            ends_at: rollout.ends_at.rfc3339(),
+            ended_at: rollout.ended_at.map(Moment::rfc3339),
+        }
+    }
+}
+
+/// To one decimal.
+fn per_minute(count: u64, millis: u64) -> f64 {
+    let tenths = count * MINUTE_MILLIS * 10 / millis;
+    f64::from(u32::try_from(tenths).unwrap_or(u32::MAX)) / 10.0
+}
+
+impl Rollout {
+    /// How it stands, in a word.
+    pub fn status(&self) -> &'static str {
+        match self.phase {
+            Phase::Done => "DONE",
+            Phase::Stopped => "STOPPED",
+            _ if self.wants_stop => "STOPPING",
+            _ if self.paused.is_some() || self.wants_pause => "PAUSED",
+            _ if self.awaits_approval() => "AWAITING_APPROVAL",
+            Phase::Listing => "LISTING",
+            Phase::Between if self.walked() => "FOLLOWING",
+            _ => "RUNNING",
+        }
+    }
+
+    /// Why it is paused or was stopped.
+    pub fn reason(&self) -> Option<String> {
+        let reason = self.stopped.as_ref().or(self.paused.as_ref())?;
+        Some(match reason {
+            Reason::Operator => "an operator asked for it".to_owned(),
+            Reason::Wave(wave, fault) => {
+                use super::tally::Fault;
+                let what = match fault {
+                    Fault::TooManyFailed => "too many of its devices failed",
+                    Fault::TooFewSucceeded => "too few of those that answered succeeded",
+                    Fault::TooManyUnreached => "too many of its devices were not reached",
+                    Fault::NobodyAnswered => "none of its devices answered",
+                };
+                format!("wave {wave} did not pass: {what}")
+            }
+            Reason::CanceledOutside(wave) => {
+                format!("the job of wave {wave} was cancelled or deleted in AWS")
+            }
+            Reason::Refused(why) => format!("AWS refused a wave: {why}"),
+            Reason::OutOfTime => "its time was over".to_owned(),
+        })
+    }
+
+    /// How long it will take at the pace that it has had, and never less than
+    /// the rate allows. Nothing where nobody could say.
+    fn seconds_left(&self, counts: &Counts, settled: u64, now: Moment) -> Option<u64> {
+        if self.status() != "RUNNING" || settled == 0 {
+            return None;
+        }
+        let left = counts.waiting + counts.queued + counts.in_progress;
+        let at_pace = left * self.started_at.until(now) / settled;
+        let at_rate = left * MINUTE_MILLIS / u64::from(self.spec.rate.per_minute.get());
+        let millis = at_pace.max(at_rate).min(now.until(self.ends_at));
+        Some(millis.div_ceil(1000))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::RolloutId;
+    use super::super::execution::{Report, Status};
+    use super::super::wave::{Made, Wave};
+    use super::*;
+
+    fn rollout() -> Rollout {
+        let spec = Spec::read("", json!({"waves": [10], "perMinute": 60})).unwrap();
+        let mut rollout = Rollout::start(RolloutId::from_key("a"), spec, Moment(0));
+        (rollout.targets, rollout.listed, rollout.taken) = (100, 100, 30);
+        rollout.phase = Phase::Running;
+        let mut wave = Wave::new(3, 10, None);
+        (wave.taken, wave.job, wave.started_at) = (10, Made::Yes, Some(Moment(0)));
+        rollout.wave = Some(wave);
+        rollout
+    }
+
+    fn view(rollout: &Rollout) -> Value {
+        let open = Tally {
+            in_progress: 2,
+            succeeded: 3,
+            ..Tally::default()
+        };
+        // Of the twenty before, four never answered.
+        let totals = Tally {
+            in_progress: 2,
+            succeeded: 17,
+            failed: 2,
+            canceled: 3,
+            ..Tally::default()
+        };
+        let view = RolloutView::new(rollout, &totals, &open, Vec::new(), Moment(600_000));
+        serde_json::to_value(view).unwrap()
+    }
+
+    #[test]
+    fn everybody_is_somewhere() {
+        let seen = view(&rollout());
+        let counts = seen["counts"].as_object().unwrap();
+        let sum: u64 = counts
+            .iter()
+            .filter(|(name, _)| *name != "targets")
+            .map(|(_, count)| count.as_u64().unwrap())
+            .sum();
+        assert_eq!(sum, 100, "{counts:?}");
+        assert_eq!(
+            (&counts["unreached"], &counts["queued"]),
+            (&json!(4), &json!(5))
+        );
+        assert_eq!(seen["status"], "RUNNING");
+        assert_eq!(seen["wave"]["counts"]["succeeded"], 3);
+        assert_eq!(seen["settledPerMinute"], 2.2);
+        // 77 left, at 22 in ten minutes.
+        assert_eq!(seen["secondsLeft"], 2100);
+    }
+
+    #[test]
+    fn a_paused_rollout_says_why() {
+        let mut paused = rollout();
+        paused.paused = Some(Reason::Wave(3, super::super::tally::Fault::TooManyFailed));
+        let seen = view(&paused);
+        assert_eq!(seen["status"], "PAUSED");
+        assert_eq!(
+            seen["reason"],
+            "wave 3 did not pass: too many of its devices failed"
+        );
+        assert!(seen.get("secondsLeft").is_none());
+    }
+
+    #[test]
+    fn failures_are_grouped_by_reason() {
+        let rows: Vec<_> = (0..40)
+            .map(|n| Execution {
+                thing_name: ThingName::parse(&format!("light-{n}")).unwrap(),
+                wave: 1,
+                tries: 1,
+                report: Some(match n {
+                    0..20 => {
+                        Report::new(Status::Failed, 1, Moment(n), &format!("flash error at {n}"))
+                    }
+                    20..25 => Report::new(Status::TimedOut, 1, Moment(n), ""),
+                    25..28 => Report::new(Status::Succeeded, 1, Moment(n), ""),
+                    _ => Report::new(
+                        Status::Rejected,
+                        1,
+                        Moment(n),
+                        &"x".repeat(usize::try_from(n).unwrap()),
+                    ),
+                }),
+                confirmed: false,
+                gone: false,
+            })
+            .collect();
+        let spec = rollout().spec;
+        let groups = failures(rows.iter(), &spec);
+        let told: Vec<_> = groups
+            .iter()
+            .map(|g| (g.reason.as_str(), g.count, g.examples.len()))
+            .collect();
+        assert_eq!(told[0], ("flash error at #", 20, 3));
+        assert_eq!(told[1], ("no reason given", 5, 3));
+        assert_eq!((told.len(), told[9]), (10, ("5 other reasons", 5, 0)));
+        assert_eq!(groups.iter().map(|g| g.count).sum::<u64>(), 37);
+    }
+}

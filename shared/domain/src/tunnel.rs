@@ -1,0 +1,327 @@
+//! Tunnels: a way to a device behind a firewall, for a while and for a reason.
+//!
+//! AWS opens a tunnel for each call and gives its tokens once, so the record
+//! comes first: what [`ask`](Tunnel::ask) makes is stored before the call, and a
+//! tunnel whose opening was not answered is found by its description, closed and
+//! opened again. A record holds no token. It is never changed once the tunnel
+//! is closed: together the records are the audit trail.
+
+pub mod pace;
+pub mod request;
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+use crate::names::ThingName;
+use crate::quote::quoted;
+use crate::time::Moment;
+use request::TunnelRequest;
+
+const MINUTE_MILLIS: u64 = 60_000;
+/// How many rotations a record names; AWS has no such bound, a person does.
+const MOST_EVENTS: usize = 50;
+
+/// A tunnel's id, ours: AWS's is known only once it is open.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TunnelId(String);
+
+impl TunnelId {
+    /// The id that a caller's idempotency key always leads to.
+    pub fn from_key(key: &str) -> Self {
+        let digest = crate::csr::sha256_hex(format!("tunnel\0{key}").as_bytes());
+        Self(format!("tunnel-{}", &digest[..24]))
+    }
+
+    /// Checks an id that a caller sent.
+    ///
+    /// # Errors
+    /// `Invalid` for `tunnelId`.
+    pub fn parse(text: &str) -> Result<Self, Failure> {
+        let hex = text.strip_prefix("tunnel-").unwrap_or_default();
+        if hex.len() == 24 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(Failure::invalid(
+            "tunnelId",
+            format!("{} is not a tunnel's id", quoted(text)),
+            "Use the tunnelId that the tunnel's opening answered with.",
+        ))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A token that lets one client into a tunnel, once. It goes to its caller and
+/// nowhere else: it can be neither written out nor stored (invariant 4).
+pub struct Token(String);
+
+impl Token {
+    /// What AWS answered.
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// Hands it to its caller.
+    pub fn hand_out(self) -> String {
+        self.0
+    }
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+/// Whether a device is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// Connected.
+    Connected,
+    /// Not connected.
+    Disconnected,
+}
+
+/// Where a tunnel stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Status {
+    /// It is opened when the device connects.
+    Queued,
+    /// It may be open.
+    Opening,
+    /// It is.
+    Open,
+    /// It is no more; for ever.
+    Closed,
+}
+
+/// Why a tunnel was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Ending {
+    /// Somebody closed it.
+    Closed,
+    /// Its time was over.
+    Expired,
+    /// The device did not connect in time.
+    NeverConnected,
+    /// Somebody closed it in AWS.
+    ClosedOutside,
+    /// The device was deleted, or its keys compromised.
+    DeviceRemoved,
+    /// AWS would not open it.
+    Refused,
+}
+
+/// Something that happened to a tunnel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Event {
+    /// When.
+    pub at: Moment,
+    /// What: `asked`, `opened`, `rotated`, `closed`.
+    pub what: String,
+    /// Who: a caller's ARN, or what did it.
+    pub by: String,
+}
+
+/// `TUNNEL#id / TUNNEL`: a tunnel's record, and the audit trail's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tunnel {
+    /// Its id.
+    pub tunnel_id: TunnelId,
+    /// Counts the row's changes.
+    pub version: u64,
+    /// Where it stands.
+    pub status: Status,
+    /// What was asked for.
+    pub request: TunnelRequest,
+    /// The device.
+    pub thing_name: ThingName,
+    /// AWS's id, once it is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aws_tunnel_id: Option<String>,
+    /// Until when it waits for the device, or until when it is open.
+    pub until: Moment,
+    /// What happened, the first first.
+    pub events: Vec<Event>,
+    /// Why it was closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<Ending>,
+}
+
+/// What comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Open it now: look whether an earlier call has, close that one, call.
+    Open,
+    /// Nothing, until this moment or until the device connects.
+    AwaitDevice(Moment),
+    /// Nothing, until this moment, when AWS closes it.
+    Expires(Moment),
+    /// Nothing more.
+    Ended,
+}
+
+impl Tunnel {
+    /// A tunnel that somebody asks for.
+    ///
+    /// # Errors
+    /// `Conflict`, status 409, for a device that is not connected, unless the
+    /// request may wait.
+    pub fn ask(
+        tunnel_id: TunnelId,
+        thing_name: ThingName,
+        request: TunnelRequest,
+        presence: Presence,
+        by: &str,
+        now: Moment,
+    ) -> Result<Self, Failure> {
+        let (status, until) = match (presence, request.wait_minutes) {
+            (Presence::Connected, _) => {
+                (Status::Opening, now.plus_millis(request.minutes.millis()))
+            }
+            (Presence::Disconnected, Some(minutes)) => (
+                Status::Queued,
+                now.plus_millis(u64::from(minutes) * MINUTE_MILLIS),
+            ),
+            (Presence::Disconnected, None) => {
+                return Err(Failure::conflict(
+                    "thingName",
+                    format!("{thing_name} is not connected"),
+                    "Ask again when it is, or send waitMinutes to have it opened then.",
+                ));
+            }
+        };
+        let mut tunnel = Self {
+            tunnel_id,
+            version: 0,
+            status,
+            request,
+            thing_name,
+            aws_tunnel_id: None,
+            until,
+            events: Vec::new(),
+            ending: None,
+        };
+        tunnel.note("asked", by, now);
+        Ok(tunnel)
+    }
+
+    /// What comes next, after [`settle`](Self::settle).
+    pub fn next(&self) -> Next {
+        match self.status {
+            Status::Queued => Next::AwaitDevice(self.until),
+            Status::Opening => Next::Open,
+            Status::Open => Next::Expires(self.until),
+            Status::Closed => Next::Ended,
+        }
+    }
+
+    /// Decides what time has brought.
+    #[must_use]
+    pub fn settle(self, now: Moment) -> Self {
+        let late = now >= self.until;
+        match self.status {
+            Status::Queued if late => self.close(Ending::NeverConnected, "time", now),
+            // AWS closed it by itself.
+            Status::Open if late => {
+                let until = self.until;
+                self.close(Ending::Expired, "time", until)
+            }
+            _ => self,
+        }
+    }
+
+    /// The device connected: it is to be opened.
+    #[must_use]
+    pub fn connected(mut self, now: Moment) -> Self {
+        if self.status == Status::Queued && now < self.until {
+            self.status = Status::Opening;
+            self.version += 1;
+        }
+        self
+    }
+
+    /// What AWS is told that it is for. By it a tunnel is known again whose
+    /// opening was not answered.
+    pub fn description(&self) -> String {
+        format!("{} {}", self.tunnel_id.0, self.request.reason)
+    }
+
+    /// Whether a tunnel that AWS lists is this one.
+    pub fn is_described_by(&self, description: &str) -> bool {
+        description.split(' ').next() == Some(self.tunnel_id.as_str())
+    }
+
+    /// AWS has opened it. Its time is counted from before the call, so that the
+    /// record never says longer than it is.
+    ///
+    /// # Errors
+    /// `Conflict` for one that was closed meanwhile: AWS's has to be closed too.
+    pub fn opened(mut self, aws_tunnel_id: &str, called_at: Moment) -> Result<Self, Failure> {
+        if self.status != Status::Opening {
+            return Err(self.refused("opened"));
+        }
+        self.status = Status::Open;
+        self.aws_tunnel_id = Some(aws_tunnel_id.to_owned());
+        self.until = called_at.plus_millis(self.request.minutes.millis());
+        self.note("opened", "AWS", called_at);
+        Ok(self)
+    }
+
+    /// New tokens were asked for. They live no longer than the old ones would.
+    ///
+    /// # Errors
+    /// `Conflict` for one that is not open.
+    pub fn rotate(self, by: &str, now: Moment) -> Result<Self, Failure> {
+        let mut tunnel = self.settle(now);
+        if tunnel.status != Status::Open {
+            return Err(tunnel.refused("rotated"));
+        }
+        tunnel.note("rotated", by, now);
+        Ok(tunnel)
+    }
+
+    /// It is closed; a second time changes nothing.
+    #[must_use]
+    pub fn close(mut self, ending: Ending, by: &str, now: Moment) -> Self {
+        if self.status != Status::Closed {
+            self.status = Status::Closed;
+            self.ending = Some(ending);
+            self.note("closed", by, now);
+        }
+        self
+    }
+
+    fn note(&mut self, what: &str, by: &str, at: Moment) {
+        self.version += 1;
+        let last = what == "closed";
+        if self.events.len() < MOST_EVENTS || last {
+            self.events.push(Event {
+                at,
+                what: what.to_owned(),
+                by: by.to_owned(),
+            });
+        }
+    }
+
+    fn refused(&self, verb: &str) -> Failure {
+        let stands = match self.status {
+            Status::Queued => "waits for its device",
+            Status::Opening => "is being opened",
+            Status::Open => "is open",
+            Status::Closed => "is closed",
+        };
+        let reason = format!("a tunnel that {stands} cannot be {verb}");
+        Failure::conflict("status", reason, "Open another one.")
+    }
+}
