@@ -83,8 +83,8 @@ ATTEMPTS = [
     Attempt("claim", "{victim}", f"{THEIRS}/request", REQUEST, "publish"),
     Attempt("claim", "{victim}", f"{THEIRS}/accepted", refused="subscribe"),
     # A certificate that may do everything, and is not the light's.
-    Attempt("broad", "{victim}", f"{THEIRS}/proof", PROOF, "rejected principal"),
-    Attempt("broad", "{victim}", f"{THEIRS}/request", REQUEST, "rejected principal"),
+    Attempt("broad", "{victim}", f"{THEIRS}/proof", PROOF, "unheard"),
+    Attempt("broad", "{victim}", f"{THEIRS}/request", REQUEST, "unheard"),
     Attempt("broad", "{other}", f"{THEIRS}/proof", PROOF, "unheard"),
     Attempt("broad", "{other}", f"{THEIRS}/request", REQUEST, "unheard"),
     Attempt("broad", "{other}", "$aws/events/subscriptions/subscribed/{victim}", PROOF, "publish"),
