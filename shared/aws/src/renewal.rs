@@ -147,7 +147,7 @@ impl Renewals {
         {
             Ok(rotation) if rotation.phase.ended() => {
                 // One that was fenced could not take its job back itself.
-                if rotation.job {
+                if rotation.by_job() {
                     self.recall(&step.rotation_id).await?;
                 }
                 return Ok(Answer::Ended {

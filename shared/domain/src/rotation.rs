@@ -118,9 +118,9 @@ pub struct Rotation {
     /// Why it was started.
     #[serde(default)]
     pub reason: Reason,
-    /// Whether a job carries the word to renew, and may be there.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub job: bool,
+    /// What carries the word to renew; a job as long as that may be there.
+    #[serde(default)]
+    pub messenger: Messenger,
     /// How long its parts may take.
     pub windows: Windows,
     /// When it began.
@@ -247,7 +247,7 @@ impl Rotation {
             proved_key: KeyMadeHere::Purged,
             old_key: old.key_object.clone(),
             reason: Reason::default(),
-            job: false,
+            messenger: Messenger::Mqtt,
             windows,
             started_at: now,
             deadline: now.plus_millis(windows.request_millis),
@@ -328,7 +328,7 @@ impl Rotation {
         match self.phase {
             Phase::Requested if self.wish.is_some() && !self.aborted => self.enter(Phase::Issuing),
             // A key may be stored, or a job be there, that the row does not know of yet.
-            Phase::Requested if (late || self.aborted) && (self.by_hand_out() || self.job) => {
+            Phase::Requested if (late || self.aborted) && (self.by_hand_out() || self.by_job()) => {
                 self.enter(Phase::Withdrawing);
             }
             Phase::Requested if late || self.aborted => self.end(Phase::RolledBack, now),
@@ -356,14 +356,14 @@ impl Rotation {
             |work: fn(New) -> Work| self.new.clone().map_or(Next::Ended, |n| Next::Do(work(n)));
         match (self.phase, &self.new, &self.wish) {
             (Phase::Requested, ..) if self.by_hand_out() => Next::Do(Work::MakeKey),
-            (Phase::Requested, ..) if !self.told && self.job => Next::Do(Work::Post),
+            (Phase::Requested, ..) if !self.told && self.by_job() => Next::Do(Work::Post),
             (Phase::Requested, ..) if !self.told => Next::Do(Work::Tell(Word::Renew)),
             (Phase::Issued, ..) if !self.told => Next::Do(Work::Tell(Word::Accepted)),
             (Phase::Retired, ..) if !self.told => Next::Do(Work::Tell(Word::Retired)),
             (Phase::Requested | Phase::Issued, ..) => Next::AwaitDevice(self.deadline),
             (Phase::Issuing, None, Some(wish)) => Next::Do(Work::Prepare(wish.clone())),
             (Phase::Issuing, ..) => new(Work::Issue),
-            (Phase::Withdrawing, None, _) | (Phase::Removing, ..) if self.job => {
+            (Phase::Withdrawing, None, _) | (Phase::Removing, ..) if self.by_job() => {
                 Next::Do(Work::Recall)
             }
             (Phase::Withdrawing, None, _) => Next::Do(Work::Discard),
@@ -424,7 +424,7 @@ impl Rotation {
             self.enter(Phase::Requested);
             self.told = true;
             self.deadline = now.plus_millis(self.windows.request_millis);
-        } else if !self.by_hand_out() && !self.job {
+        } else if !self.by_hand_out() && !self.by_job() {
             self.end(Phase::RolledBack, now);
         }
         self

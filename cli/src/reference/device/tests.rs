@@ -122,13 +122,14 @@ impl Bench {
         let (wire, heard) = mpsc::unbounded_channel();
         let (stop, stopping) = watch::channel(false);
         let habits = Habits {
-            firmware_version: "1.0.0".into(),
+            first_firmware: "1.0.0".into(),
+            jobs: scratch.jobs(),
             telemetry_every: Duration::from_millis(20),
             repeat_every: Duration::from_millis(100),
             misbehaviour,
         };
         let keeper = Keeper::open(&keys, &name).unwrap();
-        let device = Device::new(name, keeper, dialer, habits, wire);
+        let device = Device::new(name, keeper, dialer, habits, wire).unwrap();
         let vitals = device.vitals();
         Self {
             cloud,
@@ -293,13 +294,14 @@ async fn a_broker_that_is_not_there_is_waited_for() {
     let (wire, mut heard) = mpsc::unbounded_channel();
     let (stop, stopping) = watch::channel(false);
     let habits = Habits {
-        firmware_version: "1.0.0".into(),
+        first_firmware: "1.0.0".into(),
+        jobs: scratch.jobs(),
         telemetry_every: Duration::from_secs(1),
         repeat_every: Duration::from_secs(1),
         misbehaviour: None,
     };
     let before = keeper.wallet().clone();
-    let device = Device::new(name.clone(), keeper, dialer, habits, wire);
+    let device = Device::new(name.clone(), keeper, dialer, habits, wire).unwrap();
     let device = tokio::spawn(device.run(stopping));
     for _ in 0..2 {
         let line = heard.recv().await.unwrap();

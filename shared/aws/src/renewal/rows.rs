@@ -82,8 +82,9 @@ impl Renewals {
         rotation.custody = beginning.custody;
         rotation.proved_key = self.proved_keys;
         // Nothing is said to a device whose key is made here.
-        let says = beginning.custody == Custody::Device;
-        rotation.job = says && beginning.messenger.unwrap_or(self.messenger) == Messenger::Job;
+        if beginning.custody == Custody::Device {
+            rotation.messenger = beginning.messenger.unwrap_or(self.messenger);
+        }
         let still = ConditionCheck::builder()
             .table_name(&self.table.name)
             .set_key(Some(Key::device(name).item()))

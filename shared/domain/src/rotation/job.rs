@@ -7,7 +7,7 @@
 //! not a certificate. It is taken back before the rotation ends, so that none
 //! is left.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Phase, Rotation};
 use crate::failure::Failure;
@@ -30,7 +30,8 @@ const MINUTE_MILLIS: u64 = 60_000;
 const MOST_MINUTES: u64 = 10_080;
 
 /// Who tells a device that its certificate is due.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Messenger {
     /// A message on the device's topic.
     #[default]
@@ -76,6 +77,11 @@ pub fn job_id(rotation: &OperationId) -> String {
 }
 
 impl Rotation {
+    /// Whether a job carries its word, and may be there.
+    pub fn by_job(&self) -> bool {
+        self.messenger == Messenger::Job
+    }
+
     /// The job that says what the word to renew says. Its end is that of the
     /// rotation, or as near to it as AWS allows; a shorter one is kept by
     /// taking the job back.
@@ -120,7 +126,7 @@ impl Rotation {
     /// The job is gone; with it the rotation, if nothing else is left of it.
     #[must_use]
     pub fn recalled(mut self, now: Moment) -> Self {
-        self.job = false;
+        self.messenger = Messenger::Mqtt;
         if self.phase == Phase::Withdrawing && self.new.is_none() && !self.by_hand_out() {
             self.end(Phase::RolledBack, now);
         }

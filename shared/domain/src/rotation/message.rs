@@ -296,7 +296,7 @@ impl Rotation {
     fn greeting(&self, with_new: bool) -> Option<Reply> {
         match self.phase {
             // A job waits for the device by itself.
-            Phase::Requested if !self.by_hand_out() && !self.job => Some(self.invitation()),
+            Phase::Requested if !self.by_hand_out() && !self.by_job() => Some(self.invitation()),
             Phase::Issued if !with_new => self.acceptance(),
             Phase::Retired if with_new => self.retirement(),
             _ => None,

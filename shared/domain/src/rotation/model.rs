@@ -14,7 +14,7 @@ mod service;
 use std::collections::BTreeSet;
 
 use super::wallet::{Act, Pair, Tried, Wallet};
-use super::{Effect, Message, New, Next, Phase, Reply, Rotation, Windows, Work};
+use super::{Effect, Message, Messenger, New, Next, Phase, Reply, Rotation, Windows, Work};
 use crate::create::Mint;
 use crate::csr::Csr;
 use crate::custody;
@@ -193,8 +193,7 @@ struct World {
 
 #[derive(Clone, Copy, Debug)]
 enum Action {
-    /// With a job as its messenger, or not.
-    Start(Custody, bool),
+    Start(Custody, Messenger),
     /// An operator would have the open rotation go by a hand-out.
     ByHandOut,
     /// An operator is handed the new pair out.
@@ -282,13 +281,13 @@ impl Model {
         let mut actions = Vec::new();
         if !open && world.worker.is_none() && world.started < ROTATIONS {
             if !matches!(self.ways, Ways::HandOut | Ways::Job) {
-                actions.push(Start(Custody::Device, false));
+                actions.push(Start(Custody::Device, Messenger::Mqtt));
             }
             if matches!(self.ways, Ways::Job | Ways::All) {
-                actions.push(Start(Custody::Device, true));
+                actions.push(Start(Custody::Device, Messenger::Job));
             }
             if matches!(self.ways, Ways::HandOut | Ways::All) {
-                actions.push(Start(Custody::Vault, false));
+                actions.push(Start(Custody::Vault, Messenger::Mqtt));
             }
         }
         if open && !matches!(self.ways, Ways::Request | Ways::Job) {
@@ -334,7 +333,7 @@ impl Model {
     fn step(&self, before: &World, action: Action) -> Option<World> {
         let mut world = before.clone();
         match action {
-            Action::Start(custody, job) => self.start(&mut world, custody, job),
+            Action::Start(custody, by) => self.start(&mut world, custody, by),
             Action::ByHandOut => {
                 let row = world.row.take()?.hand_out(world.now).ok()?;
                 world.row = Some(normal(row));

@@ -51,7 +51,7 @@ impl<'a> RotationView<'a> {
             request_before: awaited(Phase::Requested),
             prove_before: awaited(Phase::Issued),
             proven_at: rotation.proven_at,
-            job_id: rotation.job.then(|| job_id(&rotation.rotation_id)),
+            job_id: rotation.by_job().then(|| job_id(&rotation.rotation_id)),
             remove_at: rotation.remove_at,
         }
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::hash::BuildHasher;
 
 use super::{
-    Action, Down, Flaw, JOB_LEFT, KEY_GONE, KEY_LEFT, LOCKED_OUT, Model, NOT_IN_FORCE, Phase,
-    Rotation, Ways, World,
+    Action, Down, Flaw, JOB_LEFT, KEY_GONE, KEY_LEFT, LOCKED_OUT, Messenger, Model, NOT_IN_FORCE,
+    Phase, Rotation, Ways, World,
 };
 use crate::device::Custody;
 
@@ -203,7 +203,7 @@ fn unaware(model: &Model) -> World {
     let in_vain = [
         PowerLoss, Tick, Take, Work, Work, Work, Work, Take, Work, Work,
     ];
-    let way = std::iter::once(Start(Custody::Vault, false))
+    let way = std::iter::once(Start(Custody::Vault, Messenger::Mqtt))
         .chain(until_it_is_there)
         .chain(brought)
         .chain(in_vain);

@@ -4,7 +4,7 @@ use super::super::tests::certificate;
 use super::*;
 
 impl Model {
-    pub(super) fn start(&self, world: &mut World, custody: Custody, job: bool) {
+    pub(super) fn start(&self, world: &mut World, custody: Custody, messenger: Messenger) {
         let old = world
             .row
             .as_ref()
@@ -19,7 +19,7 @@ impl Model {
         let row = Rotation::start(id, thing(), &old, WINDOWS, earlier, now);
         let mut row = row.unwrap();
         row.custody = custody;
-        row.job = job;
+        row.messenger = messenger;
         world.row = Some(normal(row));
         world.started += 1;
     }
@@ -118,7 +118,7 @@ impl Model {
             }
         };
         match effect {
-            Effect::Prepare => {}
+            Effect::Prepare | Effect::CancelJob => {}
             Effect::StoreKey => {
                 let object = new_object.unwrap();
                 if world.objects[object].is_none() && world.keys_made < KEYS {
@@ -131,7 +131,6 @@ impl Model {
                 world.jobs[usize::from(rotation)] = true;
                 world.down.insert(Down::Renew(rotation));
             }
-            Effect::CancelJob => {}
             Effect::DeleteJob => {
                 let rotation = self.names.rotation(&row.rotation_id);
                 world.jobs[usize::from(rotation)] = false;

@@ -4,7 +4,7 @@ use super::*;
 use crate::rotation::job::{HANDLER, PREFIX};
 
 fn by_job(mut rotation: Rotation) -> Rotation {
-    rotation.job = true;
+    rotation.messenger = Messenger::Job;
     rotation
 }
 

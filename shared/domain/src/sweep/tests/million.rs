@@ -51,8 +51,7 @@ impl Call {
             // It makes a key and a request; it stores the new pair, reconnects,
             // promotes and proves.
             Self::Issue | Self::UpdateCertificate => (SECOND, 20 * SECOND),
-            Self::CancelJob => (600 * SECOND, 1),
-            Self::DeleteCertificate => (600 * SECOND, 1),
+            Self::CancelJob | Self::DeleteCertificate => (600 * SECOND, 1),
         }
     }
 }
