@@ -149,6 +149,18 @@ mod tests {
             "jobDocument": {"version": "1.0", "steps": [step]}})
     }
 
+    /// An execution that the device has taken up.
+    fn offered() -> Progress {
+        let rules = super::super::handlers::Rules {
+            handlers: ["a.sh".to_owned()].into(),
+            folders: [].into(),
+            users: [].into(),
+        };
+        let message = json!({"execution": execution("j")}).to_string();
+        let offer = Offer::read(message.as_bytes());
+        Progress::begin(offer.unwrap().unwrap(), &rules)
+    }
+
     #[test]
     fn messages_of_aws_are_told_apart() {
         let offered = json!({"timestamp": 1, "clientToken": "t", "execution": execution("j")});
@@ -202,17 +214,57 @@ mod tests {
         let next = Ask::Next.message(&thing("x"), None, "t").unwrap();
         assert_eq!(next.0, "$aws/things/x/jobs/$next/get");
         assert_eq!(Ask::Mine.message(&thing("x"), None, "t"), None);
-        let rules = super::super::handlers::Rules {
-            handlers: ["a.sh".to_owned()].into(),
-            folders: [].into(),
-            users: [].into(),
-        };
-        let offer = Offer::read(json!({"execution": execution("j")}).to_string().as_bytes());
-        let progress = Progress::begin(offer.unwrap().unwrap(), &rules);
+        let progress = offered();
         let (topic, message) = Ask::Mine
             .message(&thing("x"), Some(&progress), "t")
             .unwrap();
         assert_eq!(topic, "$aws/things/x/jobs/j/get");
         assert_eq!(message["executionNumber"], 2);
+    }
+
+    const DOCUMENT: &str = include_str!("../../../../docs/jobs-protocol.md");
+
+    /// The examples that the document gives for a topic.
+    fn examples(rest: &str) -> Vec<Value> {
+        let heading = format!("### `$aws/things/{{thingName}}/jobs/{rest}`");
+        let (_, after) = DOCUMENT.split_once(&heading).expect("a heading");
+        let section = after.split("\n### ").next().unwrap();
+        let blocks = section.split("```json\n").skip(1);
+        let texts = blocks.map(|block| block.split("```").next().unwrap());
+        texts
+            .map(|text| serde_json::from_str(text).expect("JSON"))
+            .collect()
+    }
+
+    fn names(value: &Value) -> Vec<&String> {
+        let mut names: Vec<_> = value.as_object().unwrap().keys().collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn the_document_has_what_the_device_writes_and_reads() {
+        let mine = offered();
+        let update = Update {
+            status: lamplighter_domain::job::execution::Status::Failed,
+            status_details: [].into(),
+            execution_number: 1,
+        };
+        for (rest, ask) in [
+            ("$next/get", Ask::Next),
+            ("{jobId}/get", Ask::Mine),
+            ("{jobId}/update", Ask::Report(update)),
+        ] {
+            let (_, message) = ask.message(&thing("x"), Some(&mine), "t").unwrap();
+            assert_eq!(names(&examples(rest)[0]), names(&message), "{rest}");
+        }
+        let answer = &examples("$next/get")[1];
+        let Some(Ok(Told::Accepted {
+            offer: Some(offer), ..
+        })) = read("$next/get/accepted", answer)
+        else {
+            panic!("{answer}")
+        };
+        assert_eq!(offer.job_id, "firmware-2-1-0");
     }
 }

@@ -76,3 +76,20 @@ fn a_job_is_taken_back_before_its_rotation_ends() {
     assert_eq!(turned.next(), recall);
     assert_eq!(turned.recalled(Moment(201)).next(), Next::Do(Work::Discard));
 }
+
+#[test]
+fn the_document_of_the_jobs_has_this_one() {
+    let text = include_str!("../../../../../docs/jobs-protocol.md");
+    let (_, section) = text.split_once("\n## A renewal by a job").unwrap();
+    let (_, example) = section.split_once("```json\n").unwrap();
+    let step: serde_json::Value =
+        serde_json::from_str(example.split("```").next().unwrap()).unwrap();
+    let shown = serde_json::json!({"version": "1.0", "steps": [step]}).to_string();
+    let mut shown = crate::job::Document::parse(shown.as_bytes()).unwrap();
+    let order = by_job(requested()).order(Moment(3));
+    let sent = crate::job::Document::parse(order.document.as_bytes()).unwrap();
+    let args = &mut shown.steps[0].handler.args;
+    assert_eq!(args.len(), sent.steps[0].handler.args.len());
+    args.clone_from(&sent.steps[0].handler.args);
+    assert_eq!(shown, sent);
+}
