@@ -15,6 +15,7 @@ use lamplighter_domain::Failure;
 use lamplighter_domain::authority::AuthorityId;
 use lamplighter_domain::catalog::OwnedRow;
 use lamplighter_domain::csr::PublicKeyId;
+use lamplighter_domain::membership::member_shard;
 use lamplighter_domain::names::{
     CaseId, CertificateId, GroupName, JobTemplateName, OperationId, PolicyName, ProfileName,
     SweepId, ThingName, ThingTypeName,
@@ -125,14 +126,35 @@ impl Key {
         Self::new(format!("TYPE#{name}"), "TYPE")
     }
 
-    /// `GROUP#name / DEFINITION`: a dynamic group.
+    /// `DEFINITIONS / GROUP#name`: a dynamic group.
     pub fn definition(name: &GroupName) -> Self {
-        Self::new(format!("GROUP#{name}"), "DEFINITION")
+        Self::new(DEFINITIONS.to_owned(), format!("{DEFINITION_PREFIX}{name}"))
     }
 
     /// `DEFINITIONS / VERSION`: counts the changes of all definitions.
     pub fn definitions() -> Self {
-        Self::new("DEFINITIONS".to_owned(), "VERSION")
+        Self::new(DEFINITIONS.to_owned(), "VERSION")
+    }
+
+    /// `DEVICE#name / DOCUMENT`: what queries are asked about.
+    pub fn document(name: &ThingName) -> Self {
+        Self::new(device_partition(name), "DOCUMENT")
+    }
+
+    /// `DEVICE#name / MEMBERSHIP`: the dynamic groups that a device is in.
+    pub fn membership(name: &ThingName) -> Self {
+        Self::new(device_partition(name), "MEMBERSHIP")
+    }
+
+    /// `GROUP#group#NN / MEMBER#name`: one member of a dynamic group.
+    pub fn member(group: &GroupName, name: &ThingName) -> Self {
+        let pk = member_partition(group, member_shard(name));
+        Self::new(pk, format!("{MEMBER_PREFIX}{name}"))
+    }
+
+    /// `GROUP#group#NN / COUNT`: how many members one partition has.
+    pub fn count(group: &GroupName, shard: u32) -> Self {
+        Self::new(member_partition(group, shard), "COUNT")
     }
 
     /// `TEMPLATE#name / TEMPLATE`: a job template.
@@ -173,6 +195,18 @@ impl Key {
 
 /// The partition of all that catalogs made.
 pub const CATALOG: &str = "CATALOG";
+
+/// The partition of all definitions, so that they are read consistently, in order.
+pub const DEFINITIONS: &str = "DEFINITIONS";
+/// How a definition's sort key begins.
+pub const DEFINITION_PREFIX: &str = "GROUP#";
+/// How a member's sort key begins.
+pub const MEMBER_PREFIX: &str = "MEMBER#";
+
+/// One of the partitions that a group's members are spread over.
+pub fn member_partition(group: &GroupName, shard: u32) -> String {
+    format!("GROUP#{group}#{shard:02}")
+}
 
 /// The partition that holds everything of one device.
 pub fn device_partition(name: &ThingName) -> String {

@@ -2,7 +2,9 @@
 
 use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem, Update};
 use lamplighter_domain::Failure;
-use lamplighter_domain::catalog::{Definition, DefinitionRow, Item, Policy, Step, TypeRow};
+use lamplighter_domain::catalog::{
+    Definition, DefinitionRow, DefinitionStatus, Item, Policy, Step, TypeRow,
+};
 use lamplighter_domain::names::{GroupName, ThingTypeName};
 use lamplighter_domain::stop::Lock;
 
@@ -173,6 +175,7 @@ impl Catalogs {
         let row = DefinitionRow {
             definition: definition.clone(),
             revision: before.map_or(1, |before| before.revision + 1),
+            status: DefinitionStatus::Active,
         };
         let put = Put::builder()
             .table_name(&self.table.name)

@@ -54,7 +54,18 @@ pub struct OnEnter {
     pub job: Option<JobTemplateName>,
 }
 
-/// `GROUP#name / DEFINITION`.
+/// Whether a definition's members are all known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum DefinitionStatus {
+    /// Not every device has been asked yet.
+    Building,
+    /// They are.
+    #[default]
+    Active,
+}
+
+/// `DEFINITIONS / GROUP#name`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DefinitionRow {
@@ -62,6 +73,9 @@ pub struct DefinitionRow {
     pub definition: Definition,
     /// Counts the changes of this one definition, from 1.
     pub revision: u64,
+    /// Whether its members are all known.
+    #[serde(default)]
+    pub status: DefinitionStatus,
 }
 
 /// Reads a definition's query; `path` leads to it. What it may not mean is
