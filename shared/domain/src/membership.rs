@@ -23,13 +23,23 @@ use serde::{Deserialize, Serialize};
 use crate::names::{GroupName, OperationId, ThingName};
 use crate::time::Moment;
 
+mod definitions;
 mod document;
+mod evaluate;
 mod event;
+mod listing;
 mod presence;
+mod step;
+#[cfg(test)]
+mod tests;
 
+pub use definitions::Definitions;
 pub use document::{DocumentRow, Observation, Shadow, Thing, Wanted};
+pub use evaluate::{Evaluated, Moves, Stored, evaluate};
 pub use event::{Event, Happened, Lifecycle, Message, ShadowEvent, ThingEvent};
+pub use listing::{GroupView, NameQuery, no_group};
 pub use presence::Presence;
+pub use step::{Step, steps};
 
 /// Over how many partitions the members of a group are spread.
 pub const MEMBER_SHARDS: u32 = 16;

@@ -164,8 +164,8 @@ impl DocumentRow {
             // Another thing of the name has none of the first one's shadows.
             (Some(Some(found)), thing) => {
                 *thing = Some(found);
-                self.classic = None;
-                self.named.clear();
+                let shadows = self.classic.iter_mut().chain(self.named.values_mut());
+                shadows.for_each(|shadow| shadow.state = None);
             }
             (Some(None), Some(thing)) => thing.gone = true,
             (Some(None) | None, _) => {}

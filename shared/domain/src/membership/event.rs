@@ -2,15 +2,17 @@
 //!
 //! A message is what AWS published and the topic it was published on ("Registry
 //! events", "Lifecycle events" and "Device Shadow MQTT topics", AWS IoT Core
-//! Developer Guide). Nobody but AWS can publish on these topics.
+//! Developer Guide). Nobody but AWS can publish on these topics. The others are
+//! our own events of the bus, as `EventBridge` puts them there.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::document::Shadow;
 pub use super::presence::{Happened, Lifecycle};
+use crate::announcement::SOURCE;
 use crate::failure::Failure;
 use crate::names::ThingName;
 use crate::quote::quoted;
@@ -158,7 +160,11 @@ impl Message {
                 "delete",
                 "accepted",
             ] => (thing, read.shadow(name, true)),
-            ["lamplighter", "devices", thing, "changed"] => (thing, Ok(Event::Device)),
+            // An event of our own bus has no topic.
+            [""] => match message_of_bus(&read.0) {
+                Some(thing) => return Ok(Some(thing)),
+                None => return Err(unreadable("the message has no topic".to_owned())),
+            },
             _ => {
                 return Err(unreadable(format!(
                     "nothing is known of the topic {}",
@@ -170,11 +176,18 @@ impl Message {
         let thing_name = ThingName::parse(thing).ok();
         Ok(thing_name.map(|thing_name| Self { thing_name, event }))
     }
+}
 
-    /// The body that says a device's record was changed.
-    pub fn changed(thing: &ThingName) -> String {
-        json!({ "topic": format!("lamplighter/devices/{thing}/changed") }).to_string()
+/// What an event of the bus about a device means.
+fn message_of_bus(event: &Value) -> Option<Message> {
+    if event["source"] != SOURCE {
+        return None;
     }
+    let thing_name = ThingName::parse(event["detail"]["thingName"].as_str()?).ok()?;
+    Some(Message {
+        thing_name,
+        event: Event::Device,
+    })
 }
 
 /// A message's payload.
