@@ -88,6 +88,7 @@ _EXECUTION = (_segment("job", 3), _segment("thing", 1))
 _PRINCIPAL = (_header("x-amzn-principal"),)
 _BILLING_GROUP = (_segment("billinggroup", 1),)
 _BILLING_MEMBERSHIP = (_member("billinggroup", "billingGroupName"), _member("thing", "thingName"))
+_DYNAMIC_GROUP = (_segment("thinggroup", 1), _constant("index", "AWS_Things"))
 _TUNNEL = (_member("tunnel", "tunnelId"),)
 _CA = (_segment("cacert", 1),)
 
@@ -120,6 +121,9 @@ ACTIONS: dict[str, tuple[Resources, ...]] = {
     "CreateJob": (_segment("job", 1), _arns("targets")),
     "CancelJob": (_segment("job", 1),),
     "DeleteJob": (_segment("job", 1),),
+    "CreateDynamicThingGroup": _DYNAMIC_GROUP,
+    "UpdateDynamicThingGroup": _DYNAMIC_GROUP,
+    "DeleteDynamicThingGroup": _DYNAMIC_GROUP[:1],
     "CancelJobExecution": _EXECUTION,
     "DeleteJobExecution": _EXECUTION,
     "DescribeJobExecution": _EXECUTION,

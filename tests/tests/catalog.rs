@@ -62,7 +62,7 @@ async fn applied_twice_it_changes_nothing_and_a_change_is_told_by_its_fields() {
         );
     }
     let version = row(cloud, "DEFINITIONS", "VERSION").await["version"]["N"].clone();
-    let definition = row(cloud, &format!("GROUP#{}", org.of("old")), "DEFINITION").await;
+    let definition = row(cloud, "DEFINITIONS", &format!("GROUP#{}", org.of("old"))).await;
     assert_eq!(definition["revision"]["N"], "1", "{definition}");
 
     org.entry("groups", "milan")["attributes"]["city"] = "turin".into();
@@ -78,7 +78,7 @@ async fn applied_twice_it_changes_nothing_and_a_change_is_told_by_its_fields() {
     let told = json!([{"field": "attributes.city", "before": "milan", "after": "turin"}]);
     assert_eq!(*fields, told);
     org.apply(cloud, "").await.expect_done().expect(&[]);
-    let definition = row(cloud, &format!("GROUP#{}", org.of("old")), "DEFINITION").await;
+    let definition = row(cloud, "DEFINITIONS", &format!("GROUP#{}", org.of("old"))).await;
     assert_eq!(definition["revision"]["N"], "2", "{definition}");
     assert_ne!(
         row(cloud, "DEFINITIONS", "VERSION").await["version"]["N"],

@@ -10,11 +10,12 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::builders::{
     ConditionCheckBuilder, DeleteBuilder, PutBuilder, UpdateBuilder,
 };
-use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, TransactWriteItem};
 use lamplighter_domain::Failure;
 use lamplighter_domain::authority::AuthorityId;
 use lamplighter_domain::catalog::OwnedRow;
 use lamplighter_domain::csr::PublicKeyId;
+use lamplighter_domain::membership::member_shard;
 use lamplighter_domain::names::{
     CaseId, CertificateId, GroupName, JobTemplateName, OperationId, PolicyName, ProfileName,
     SweepId, ThingName, ThingTypeName,
@@ -125,14 +126,35 @@ impl Key {
         Self::new(format!("TYPE#{name}"), "TYPE")
     }
 
-    /// `GROUP#name / DEFINITION`: a dynamic group.
+    /// `DEFINITIONS / GROUP#name`: a dynamic group.
     pub fn definition(name: &GroupName) -> Self {
-        Self::new(format!("GROUP#{name}"), "DEFINITION")
+        Self::new(DEFINITIONS.to_owned(), format!("{DEFINITION_PREFIX}{name}"))
     }
 
     /// `DEFINITIONS / VERSION`: counts the changes of all definitions.
     pub fn definitions() -> Self {
-        Self::new("DEFINITIONS".to_owned(), "VERSION")
+        Self::new(DEFINITIONS.to_owned(), "VERSION")
+    }
+
+    /// `DEVICE#name / DOCUMENT`: what queries are asked about.
+    pub fn document(name: &ThingName) -> Self {
+        Self::new(device_partition(name), "DOCUMENT")
+    }
+
+    /// `DEVICE#name / MEMBERSHIP`: the dynamic groups that a device is in.
+    pub fn membership(name: &ThingName) -> Self {
+        Self::new(device_partition(name), "MEMBERSHIP")
+    }
+
+    /// `GROUP#group#NN / MEMBER#name`: one member of a dynamic group.
+    pub fn member(group: &GroupName, name: &ThingName) -> Self {
+        let pk = member_partition(group, member_shard(name));
+        Self::new(pk, format!("{MEMBER_PREFIX}{name}"))
+    }
+
+    /// `GROUP#group#NN / COUNT`: how many members one partition has.
+    pub fn count(group: &GroupName, shard: u32) -> Self {
+        Self::new(member_partition(group, shard), "COUNT")
     }
 
     /// `TEMPLATE#name / TEMPLATE`: a job template.
@@ -174,10 +196,25 @@ impl Key {
 /// The partition of all that catalogs made.
 pub const CATALOG: &str = "CATALOG";
 
+/// The partition of all definitions, so that they are read consistently, in order.
+pub const DEFINITIONS: &str = "DEFINITIONS";
+/// How a definition's sort key begins.
+pub const DEFINITION_PREFIX: &str = "GROUP#";
+/// How a member's sort key begins.
+pub const MEMBER_PREFIX: &str = "MEMBER#";
+
+/// One of the partitions that a group's members are spread over.
+pub fn member_partition(group: &GroupName, shard: u32) -> String {
+    format!("GROUP#{group}#{shard:02}")
+}
+
 /// The partition that holds everything of one device.
 pub fn device_partition(name: &ThingName) -> String {
     format!("DEVICE#{name}")
 }
+
+/// `BatchGetItem` takes at most this many keys.
+const MOST_GETS: usize = 100;
 
 /// Reasons to cancel a transaction that pass by themselves.
 const TRANSIENT: [&str; 4] = [
@@ -267,6 +304,30 @@ impl Table {
         answer
             .map(drop)
             .map_err(|error| failure::of("dynamodb:DeleteItem", &error))
+    }
+
+    /// The items with these keys that are there, read consistently, in any
+    /// order.
+    pub async fn get_all<T: DeserializeOwned>(&self, keys: Vec<Key>) -> Result<Vec<T>, Failure> {
+        let mut found = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(MOST_GETS) {
+            let keys = keys.iter().map(Key::item).collect();
+            let keys = KeysAndAttributes::builder().set_keys(Some(keys));
+            let keys = keys.consistent_read(true).build().map_err(incomplete)?;
+            let mut left = HashMap::from([(self.name.clone(), keys)]);
+            // What does not fit into one answer is asked for again.
+            while !left.is_empty() {
+                let request = self.client.batch_get_item().set_request_items(Some(left));
+                let answer = request.send().await;
+                let answer =
+                    answer.map_err(|error| failure::of("dynamodb:BatchGetItem", &error))?;
+                for item in answer.responses.into_iter().flatten().flat_map(|(_, i)| i) {
+                    found.push(read(item)?);
+                }
+                left = answer.unprocessed_keys.unwrap_or_default();
+            }
+        }
+        Ok(found)
     }
 
     /// Every item of one partition, read consistently, by sort key.

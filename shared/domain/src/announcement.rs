@@ -1,9 +1,11 @@
-//! What is announced on the bus when an operation has ended.
+//! What is announced on the bus: operations that have ended, and groups that
+//! devices entered and left.
 
 use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use crate::membership::Step;
 use crate::names::{CertificateId, GroupName, OperationId, ThingName, ThingTypeName};
 use crate::operation::{Operation, OperationKind, OperationStatus};
 use crate::time::Moment;
@@ -11,14 +13,54 @@ use crate::time::Moment;
 /// Who announces.
 pub const SOURCE: &str = "lamplighter";
 
-/// One domain event. It may be announced twice; the operation's id is the same
-/// each time.
+/// One domain event. It may be announced twice; its id is the same each time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Announcement {
     /// The event's name.
     pub detail_type: &'static str,
     /// The event.
-    pub detail: Detail,
+    pub detail: Told,
+}
+
+/// What is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Told {
+    /// An operation has ended.
+    Ended(Box<Detail>),
+    /// A device entered or left a group.
+    Moved(Step),
+}
+
+impl Announcement {
+    /// When it happened.
+    pub fn at(&self) -> Moment {
+        match &self.detail {
+            Told::Ended(detail) => detail.at,
+            Told::Moved(step) => step.at,
+        }
+    }
+
+    /// By what it is known that it was announced before.
+    pub fn id(&self) -> &str {
+        match &self.detail {
+            Told::Ended(detail) => detail.operation_id.as_str(),
+            Told::Moved(step) => &step.id,
+        }
+    }
+}
+
+impl From<Step> for Announcement {
+    fn from(step: Step) -> Self {
+        Self {
+            detail_type: if step.entered {
+                "GroupEntered"
+            } else {
+                "GroupLeft"
+            },
+            detail: Told::Moved(step),
+        }
+    }
 }
 
 /// What the event tells.
@@ -53,6 +95,7 @@ pub fn announcement(before: Option<OperationStatus>, after: &Operation) -> Optio
     }
     let detail_type = match (after.kind, after.status) {
         (OperationKind::Create, OperationStatus::Done) => "DeviceCreated",
+        (OperationKind::Update, OperationStatus::Done) => "DeviceUpdated",
         (OperationKind::Delete, OperationStatus::Done) => "DeviceDeleted",
         (OperationKind::Renew, OperationStatus::Done) => "CertificateRenewed",
         (OperationKind::Renew, OperationStatus::Failed) => "CertificateRenewalFailed",
@@ -61,7 +104,7 @@ pub fn announcement(before: Option<OperationStatus>, after: &Operation) -> Optio
     let request = after.plan.as_ref().map(|plan| &plan.request);
     Some(Announcement {
         detail_type,
-        detail: Detail {
+        detail: Told::Ended(Box::new(Detail {
             operation_id: after.operation_id.clone(),
             thing_name: after.thing_name.clone(),
             at: after.ended_at.unwrap_or(after.started_at),
@@ -72,7 +115,7 @@ pub fn announcement(before: Option<OperationStatus>, after: &Operation) -> Optio
             thing_type: request.and_then(|request| request.thing_type.clone()),
             groups: request.map(|request| request.groups.clone()),
             reason: after.failure.as_ref().map(|failure| failure.reason.clone()),
-        },
+        })),
     })
 }
 
@@ -117,11 +160,13 @@ mod tests {
 
     #[test]
     fn only_the_change_to_an_end_is_announced() {
-        use OperationKind::{Create, Delete, Renew};
+        use OperationKind::{Create, Delete, Renew, Update};
         use OperationStatus::{Compensated, Done, Failed, Running, Stuck, Undoing};
         check(Some(Running), Done, Create, Some("DeviceCreated"));
         check(Some(Running), Done, Delete, Some("DeviceDeleted"));
         check(None, Done, Delete, Some("DeviceDeleted"));
+        check(Some(Running), Done, Update, Some("DeviceUpdated"));
+        check(Some(Undoing), Compensated, Update, None);
         check(Some(Done), Done, Create, None);
         check(Some(Running), Done, Renew, Some("CertificateRenewed"));
         check(

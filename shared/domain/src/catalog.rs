@@ -34,7 +34,7 @@ mod versions;
 
 pub use advice::Warning;
 pub use asked::Asked;
-pub use definition::{Definition, DefinitionRow, Materialize, OnEnter};
+pub use definition::{Definition, DefinitionRow, DefinitionStatus, Materialize, OnEnter};
 pub use document::check_document;
 pub use item::{Action, Change, Entry, Field, Item, ItemKind, Owned, OwnedRow, Step, stages};
 pub use plan::{CatalogPlan, Kept, Refusal, plan};

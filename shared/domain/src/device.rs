@@ -177,7 +177,7 @@ pub fn listing_shard_of(name: &ThingName) -> String {
 }
 
 /// A number that spreads names evenly; the same for ever.
-fn number_of(name: &ThingName) -> u32 {
+pub(crate) fn number_of(name: &ThingName) -> u32 {
     let digest = crate::csr::sha256_hex(name.as_str().as_bytes());
     u32::from_str_radix(&digest[..4], 16).unwrap_or_default()
 }

@@ -39,6 +39,7 @@ pub mod group;
 pub mod handout;
 pub mod job;
 pub mod listing;
+pub mod membership;
 pub mod names;
 pub mod operation;
 pub mod preregistration;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::advice::Warning;
 use crate::failure::Failure;
-use crate::group::{Language, Query};
+use crate::group::{Language, Parsed, Query, QueryError};
 use crate::names::{GroupName, JobTemplateName};
 
 /// A dynamic group: a query, and what follows from being found by it.
@@ -54,7 +54,18 @@ pub struct OnEnter {
     pub job: Option<JobTemplateName>,
 }
 
-/// `GROUP#name / DEFINITION`.
+/// Whether a definition's members are all known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum DefinitionStatus {
+    /// Not every device has been asked yet.
+    Building,
+    /// They are.
+    #[default]
+    Active,
+}
+
+/// `DEFINITIONS / GROUP#name`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DefinitionRow {
@@ -62,17 +73,30 @@ pub struct DefinitionRow {
     pub definition: Definition,
     /// Counts the changes of this one definition, from 1.
     pub revision: u64,
+    /// Whether its members are all known.
+    #[serde(default)]
+    pub status: DefinitionStatus,
+}
+
+impl Definition {
+    /// Reads its query.
+    ///
+    /// # Errors
+    /// What is wrong with it, and where.
+    pub fn parsed(&self) -> Result<Parsed, QueryError> {
+        let language = if self.semver {
+            Language::Extended
+        } else {
+            Language::Aws
+        };
+        Query::parse(&self.query, language)
+    }
 }
 
 /// Reads a definition's query; `path` leads to it. What it may not mean is
 /// told.
 pub(super) fn check_query(path: &str, definition: &Definition) -> Result<Vec<Warning>, Failure> {
-    let language = if definition.semver {
-        Language::Extended
-    } else {
-        Language::Aws
-    };
-    let parsed = Query::parse(&definition.query, language);
+    let parsed = definition.parsed();
     let parsed = parsed.map_err(|error| error.into_failure(path))?;
     let warnings = parsed.warnings.into_iter().map(|warning| Warning {
         field: path.to_owned(),

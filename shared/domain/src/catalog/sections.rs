@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use super::Catalog;
 use super::advice::Warning;
-use super::definition::{Materialize, check_query};
+use super::definition::{Definition, Materialize, check_query};
 use super::parse::undeclared;
 use crate::failure::Failure;
+use crate::membership::Definitions;
 use crate::names::GroupName;
 
 /// AWS: "Maximum number of searchable attributes per thing type".
@@ -104,12 +105,8 @@ impl Catalog {
                     "Break the circle of parents.",
                 ));
             }
-            if declared.semver && declared.materialize == Materialize::Native {
-                return Err(Failure::invalid(
-                    &format!("{path}.semver"),
-                    "AWS's own dynamic groups do not compare versions",
-                    "Materialise it as static, or not at all.",
-                ));
+            if declared.materialize == Materialize::Native {
+                native_is_possible(&path, declared)?;
             }
             if let Some(job) = &declared.on_enter.job
                 && !self.job_templates.iter().any(|t| t.name == *job)
@@ -118,7 +115,7 @@ impl Catalog {
                 return Err(undeclared(&at, "job template", job.as_str()));
             }
         }
-        let native = |d: &&super::Definition| d.materialize == Materialize::Native;
+        let native = |d: &&Definition| d.materialize == Materialize::Native;
         let count = self.dynamic_groups.iter().filter(native).count();
         if count > MOST_NATIVE {
             return Err(Failure::invalid(
@@ -127,7 +124,21 @@ impl Catalog {
                 format!("AWS allows {MOST_NATIVE} in an account; materialise the rest as static."),
             ));
         }
-        Ok(warnings)
+        match self.refused_together() {
+            Some(failure) => Err(failure),
+            None => Ok(warnings),
+        }
+    }
+
+    /// Each query may be read, and yet one of them depend on itself.
+    fn refused_together(&self) -> Option<Failure> {
+        let definitions = Definitions::compile(0, self.dynamic_groups.iter().cloned());
+        let (name, failure) = definitions.refused.into_iter().next()?;
+        let at = self
+            .dynamic_groups
+            .iter()
+            .position(|d| d.name.as_str() == name);
+        Some(failure.field(&format!("dynamicGroups[{}].query", at.unwrap_or_default())))
     }
 
     fn is_above_itself(&self, name: &GroupName) -> bool {
@@ -145,6 +156,20 @@ impl Catalog {
         }
         false
     }
+}
+
+/// AWS's own dynamic groups neither compare versions nor nest.
+fn native_is_possible(path: &str, declared: &Definition) -> Result<(), Failure> {
+    let (field, what) = match (&declared.parent, declared.semver) {
+        (_, true) => ("semver", "compare versions"),
+        (Some(_), _) => ("parent", "look into each other"),
+        (None, false) => return Ok(()),
+    };
+    Err(Failure::invalid(
+        &format!("{path}.{field}"),
+        format!("AWS's own dynamic groups do not {what}"),
+        "Materialise it as static, or not at all.",
+    ))
 }
 
 /// Whether one name is what the other becomes when its type is changed.

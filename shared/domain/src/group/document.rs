@@ -9,7 +9,7 @@ use super::value::Value;
 use crate::failure::Failure;
 
 /// Static groups and the billing group.
-const GROUPS: &str = "thingGroupNames";
+pub(crate) const GROUPS: &str = "thingGroupNames";
 /// Dynamic groups, for definitions that nest (beyond AWS).
 pub(crate) const DYNAMIC_GROUPS: &str = "dynamicGroupNames";
 

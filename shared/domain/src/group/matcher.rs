@@ -21,8 +21,8 @@ mod session;
 mod tests;
 mod tree;
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::check::{Check, Predicate, Scope};
 use super::document::DYNAMIC_GROUPS;
@@ -86,6 +86,15 @@ impl Matcher {
     /// definition of one name, and those that depend on themselves, or on one
     /// that does.
     pub fn of_queries(definitions: impl IntoIterator<Item = (String, Query)>) -> Compiled {
+        Self::of_materialised(definitions, &BTreeSet::new())
+    }
+
+    /// The same, when for some of these there is a static group with the same
+    /// name and members: asking for that is to depend on the definition too.
+    pub fn of_materialised(
+        definitions: impl IntoIterator<Item = (String, Query)>,
+        materialised: &BTreeSet<String>,
+    ) -> Compiled {
         let mut refused = Vec::new();
         let mut queries = BTreeMap::new();
         for (name, query) in definitions {
@@ -101,12 +110,13 @@ impl Matcher {
                 }
             }
         }
-        for name in nesting::circular(&queries) {
+        for name in nesting::circular(&queries, materialised) {
             queries.remove(&name);
             let failure = Failure::invalid(
                 "query",
                 "the group depends on itself, or on one that does",
-                "Leave a dynamicGroupNames term out that closes the circle.",
+                "Leave a dynamicGroupNames term out that closes the circle, or a thingGroupNames \
+                 term that finds a static group with its members.",
             );
             refused.push((name, failure));
         }

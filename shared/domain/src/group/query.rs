@@ -44,6 +44,16 @@ impl Query {
         super::parse::parse(text, language)
     }
 
+    /// The same, of members of another dynamic group only.
+    #[must_use]
+    pub fn within(self, group: &str) -> Self {
+        let member = Term::new(Field::DynamicGroups, Operand::Phrase(group.to_owned()));
+        let member = Expression::Term(Box::new(member));
+        Self {
+            expression: Expression::all(vec![member, self.expression]),
+        }
+    }
+
     /// Whether it holds for this device.
     pub fn matches(&self, document: &Document) -> bool {
         self.expression

@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::check::{Check, Predicate};
+use super::super::check::{Check, Predicate, Scope};
+use super::super::document::GROUPS;
 use super::super::query::{Expression, Field, Query, Term};
 use super::super::value::{Value, folded};
 use super::tree::Tree;
@@ -120,23 +121,32 @@ fn in_order(on: &[Vec<Id>]) -> Vec<Vec<Id>> {
     layers
 }
 
-/// The definitions that depend on themselves, or on one that does.
-pub(super) fn circular(queries: &BTreeMap<String, Query>) -> Vec<String> {
+/// The definitions that depend on themselves, or on one that does: by asking
+/// for a dynamic group, or for a static group that has its members.
+pub(super) fn circular(
+    queries: &BTreeMap<String, Query>,
+    materialised: &BTreeSet<String>,
+) -> Vec<String> {
     let nests = |term: &Term| term.field == Field::DynamicGroups;
-    if !queries
-        .values()
-        .any(|query| query.expression.any_term(&nests))
+    if materialised.is_empty()
+        && !queries
+            .values()
+            .any(|query| query.expression.any_term(&nests))
     {
         return Vec::new();
     }
     let known = Names::of(queries.keys().map(String::as_str));
+    let is_static = |at: &Id| materialised.contains(known.values[*at as usize].as_written());
     let on: Vec<Vec<Id>> = queries
         .values()
         .map(|query| {
             let mut on = Vec::new();
             each_term(&query.expression, &mut |term| {
+                let Predicate { scope, check } = &term.predicate;
                 if nests(term) {
-                    on.extend(known.that_pass(&term.predicate.check));
+                    on.extend(known.that_pass(check));
+                } else if asks_for_groups(scope, check) {
+                    on.extend(known.that_pass(check).into_iter().filter(is_static));
                 }
             });
             on
@@ -149,6 +159,12 @@ pub(super) fn circular(queries: &BTreeMap<String, Query>) -> Vec<String> {
         .filter(|(at, _)| !placed.contains(&id(*at)))
         .map(|(_, name)| name.clone())
         .collect()
+}
+
+/// Whether the answer may hang on the static groups of a device. A lone `*` is
+/// true of every device.
+fn asks_for_groups(scope: &Scope, check: &Check) -> bool {
+    scope.covers(GROUPS) && !(*scope == Scope::Anywhere && *check == Check::Present)
 }
 
 fn each_term(expression: &Expression, visit: &mut impl FnMut(&Term)) {

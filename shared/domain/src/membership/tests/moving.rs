@@ -1,0 +1,150 @@
+//! Static groups with a definition's members, and what a change is announced as.
+
+use super::*;
+
+fn names(groups: &BTreeSet<GroupName>) -> Vec<&str> {
+    groups.iter().map(GroupName::as_str).collect()
+}
+
+/// A device in these groups of AWS's, asked for by `all` and `bright`.
+#[track_caller]
+fn check(in_aws: &[&str], join: &[&str], leave: &[&str], saturated: &[&str]) {
+    let all = definitions(
+        1,
+        &[
+            ("all", "thingName:*", "static"),
+            ("bright", "attributes.wattage:60", "static"),
+            ("dark", "attributes.wattage:1", "static"),
+            ("free", "thingName:*", "none"),
+            ("theirs", "thingName:*", "native"),
+        ],
+    );
+    let mut row = known("a", 5);
+    row.groups = in_aws.iter().map(ToString::to_string).collect();
+    let found = evaluate(&all, None, row, Moment(9)).unwrap();
+    assert_eq!(names(&found.moves.join), join);
+    assert_eq!(names(&found.moves.leave), leave);
+    assert_eq!(names(&found.membership.unwrap().saturated), saturated);
+}
+
+#[test]
+fn static_groups_follow_while_there_is_room() {
+    check(&["milan"], &["all", "bright"], &[], &[]);
+    check(&["milan", "all", "bright"], &[], &[], &[]);
+    check(&["milan", "all", "dark"], &["bright"], &["dark"], &[]);
+    let full = ["1", "2", "3", "4", "5", "6", "7"];
+    check(&full, &["all"], &[], &["bright"]);
+    let with = |more: &[&'static str]| [&full[..], more].concat();
+    check(&with(&["all"]), &[], &[], &["bright"]);
+    check(&with(&["dark"]), &["all"], &["dark"], &["bright"]);
+    check(&with(&["8", "9"]), &[], &[], &["all", "bright"]);
+    // AWS's own dynamic groups take room too.
+    check(&with(&["theirs"]), &[], &[], &["all", "bright"]);
+}
+
+fn row(version: u64, groups: &[(&str, u64)]) -> MembershipRow {
+    MembershipRow {
+        thing_name: ThingName::parse("milan-1").unwrap(),
+        generation: OperationId::from_random([7; 16]),
+        document_version: version,
+        definitions_version: 1,
+        groups: groups
+            .iter()
+            .map(|(name, since)| (GroupName::parse(name).unwrap(), Moment(*since)))
+            .collect(),
+        saturated: BTreeSet::new(),
+    }
+}
+
+#[test]
+fn a_change_is_told_step_by_step() {
+    let told = |before: Option<&MembershipRow>, after: Option<&MembershipRow>| {
+        let all = steps(before, after, Moment(50)).into_iter();
+        all.map(|s| (s.group.to_string(), s.entered, s.at.0, s.id))
+            .collect::<Vec<_>>()
+    };
+    let bare = |all: Vec<(String, bool, u64, String)>| {
+        let shown = all
+            .into_iter()
+            .map(|(group, entered, at, _)| (group, entered, at));
+        shown.collect::<Vec<_>>()
+    };
+    let of = |name: &str, entered: bool, at: u64| (name.to_owned(), entered, at);
+    let (first, next) = (
+        row(1, &[("a", 5), ("b", 5)]),
+        row(2, &[("b", 5), ("c", 40)]),
+    );
+    assert_eq!(
+        bare(told(None, Some(&first))),
+        [of("a", true, 5), of("b", true, 5)]
+    );
+    assert_eq!(
+        bare(told(Some(&first), Some(&next))),
+        [of("a", false, 50), of("c", true, 40)]
+    );
+    assert_eq!(
+        bare(told(Some(&next), None)),
+        [of("b", false, 50), of("c", false, 50)]
+    );
+    assert_eq!(bare(told(Some(&next), Some(&next))), []);
+    // The same change has the same ids, another one has others.
+    let ids = [
+        told(None, Some(&first)),
+        told(Some(&first), Some(&next)),
+        told(Some(&next), None),
+    ]
+    .concat();
+    let distinct: BTreeSet<_> = ids.iter().map(|(.., id)| id).collect();
+    assert_eq!(distinct.len(), ids.len());
+    assert_eq!(
+        told(Some(&first), Some(&next)),
+        told(Some(&first), Some(&next))
+    );
+}
+
+#[test]
+fn pages_are_in_order_and_whole() {
+    let members: Vec<_> = (0..23)
+        .map(|n| MemberRow {
+            thing_name: ThingName::parse(&format!("l{n:02}")).unwrap(),
+            group_name: GroupName::parse("g").unwrap(),
+            entered_at: Moment(n),
+        })
+        .collect();
+    for limit in [1, 7, 23, 100] {
+        let (mut seen, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let query = format!("limit={limit}{cursor}");
+            let query = NameQuery::parse(&query, "members g").unwrap();
+            // Each partition gives one more than a page.
+            let mut found = Vec::new();
+            for shard in 0..MEMBER_SHARDS {
+                let of = members
+                    .iter()
+                    .filter(|m| member_shard(&m.thing_name) == shard);
+                let of = of.filter(|m| {
+                    query
+                        .after
+                        .as_deref()
+                        .is_none_or(|a| m.thing_name.as_str() > a)
+                });
+                found.extend(of.take(limit + 1).cloned());
+            }
+            let page = query.members(found);
+            let items = page["items"].as_array().unwrap();
+            assert!(items.len() <= limit);
+            seen.extend(
+                items
+                    .iter()
+                    .map(|m| m["thingName"].as_str().unwrap().to_owned()),
+            );
+            match page["nextCursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+            assert!(NameQuery::parse(&cursor[1..], "members h").is_err());
+        }
+        let all: Vec<_> = members.iter().map(|m| m.thing_name.to_string()).collect();
+        assert_eq!(seen, all, "{limit}");
+    }
+}
