@@ -16,11 +16,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{Definition, DefinitionRow, DefinitionStatus, Materialize};
+use crate::catalog::{DefinitionRow, DefinitionStatus};
 use crate::device::{LISTING_SHARDS, listing_shard};
 use crate::listing::Read;
 use crate::membership::DefinitionsVersion;
 use crate::names::{GroupName, ThingName};
+use crate::time::Moment;
 
 mod asked;
 mod change;
@@ -32,6 +33,8 @@ pub use trial::{Movers, Others, Trial, TrialView};
 
 /// How many devices a sweep reads at once.
 const PAGE: usize = 100;
+/// An execution that has written nothing for so long has ended.
+const SILENT_MILLIS: u64 = 15 * 60 * 1000;
 /// As far as one is shown that has not ended.
 const ALMOST: u64 = 99;
 
@@ -53,35 +56,24 @@ pub struct ShardRow {
     pub after: Option<ThingName>,
     /// Whether all have been.
     pub ended: bool,
+    /// When this was last written.
+    pub at: Moment,
 }
 
-/// `DEFINITIONS / REMOVED#group`: what is to go once the members have left.
+/// `DEFINITIONS / REMOVED#group`: its counts are to go once its members have
+/// left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RemovedRow {
     /// The group.
     pub group: GroupName,
-    /// The version of the definitions that it is not in any more, or not
-    /// materialised as it was.
+    /// The version of the definitions that it is not in any more.
     pub since: u64,
-    /// What AWS holds of it.
-    pub materialize: Materialize,
-}
-
-/// What a change of a definition leaves to be removed at the end of its sweep.
-pub fn leftover(before: &Definition, after: Option<&Definition>, since: u64) -> Option<RemovedRow> {
-    let is_same = |after: &Definition| after.materialize == before.materialize;
-    let stays = after.is_some_and(|a| is_same(a) || before.materialize == Materialize::None);
-    (!stays).then(|| RemovedRow {
-        group: before.name.clone(),
-        since,
-        materialize: before.materialize,
-    })
 }
 
 impl ShardRow {
     /// A shard before its first page.
-    pub fn new(version: u64, shard: u32, devices: u64) -> Self {
+    pub fn new(version: u64, shard: u32, devices: u64, now: Moment) -> Self {
         Self {
             version,
             shard,
@@ -89,6 +81,7 @@ impl ShardRow {
             asked: 0,
             after: None,
             ended: false,
+            at: now,
         }
     }
 
@@ -104,25 +97,30 @@ impl ShardRow {
     /// The row once these, read in order, have been asked; `more` is whether the
     /// shard has more.
     #[must_use]
-    pub fn after_page(&self, page: &[ThingName], more: bool) -> Self {
+    pub fn after_page(&self, page: &[ThingName], more: bool, now: Moment) -> Self {
         Self {
             asked: self.asked + u64::try_from(page.len()).unwrap_or_default(),
             after: page.last().or(self.after.as_ref()).cloned(),
             ended: !more,
+            at: now,
             ..self.clone()
         }
     }
 }
 
-/// What a sweep of a version does first.
+/// What a sweep does first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Beginning {
-    /// Nothing: there is a newer version, whose sweep asks all devices too.
-    Superseded,
     /// Nothing: a sweep of this version, or a later one, has ended.
     Swept,
+    /// Nothing: there is a newer version, whose sweep asks all devices too.
+    Superseded,
+    /// Nothing: somebody is at it.
+    UnderWay,
     /// To go on where an earlier execution broke off.
     Sweep {
+        /// The version.
+        version: u64,
         /// The shards of which nothing has been done; they are counted first.
         fresh: Vec<u32>,
         /// Those with devices left to ask; the fresh ones are among them.
@@ -130,18 +128,28 @@ pub enum Beginning {
     },
 }
 
-/// Decides what a sweep does first, by the rows that earlier ones left.
-pub fn begin(sweep: u64, versions: DefinitionsVersion, rows: &[ShardRow]) -> Beginning {
-    if versions.swept >= sweep {
+/// Decides what a sweep does first, by the rows that earlier ones left. One that
+/// is of no certain version looks for a start that was lost, or came to nothing.
+pub fn begin(
+    sweep: Option<u64>,
+    versions: DefinitionsVersion,
+    rows: &[ShardRow],
+    now: Moment,
+) -> Beginning {
+    let version = sweep.unwrap_or(versions.version);
+    if versions.swept >= version {
         return Beginning::Swept;
     }
-    if versions.version > sweep {
+    if versions.version > version {
         return Beginning::Superseded;
     }
-    let row = |shard: u32| rows.iter().find(|r| r.shard == shard && r.version == sweep);
+    let of_it = || rows.iter().filter(|row| row.version == version);
+    if sweep.is_none() && of_it().any(|row| row.at.until(now) < SILENT_MILLIS) {
+        return Beginning::UnderWay;
+    }
     let (mut fresh, mut open) = (Vec::new(), Vec::new());
     for shard in 0..LISTING_SHARDS {
-        match row(shard) {
+        match of_it().find(|row| row.shard == shard) {
             Some(row) if row.ended => {}
             Some(_) => open.push(shard),
             None => {
@@ -150,7 +158,11 @@ pub fn begin(sweep: u64, versions: DefinitionsVersion, rows: &[ShardRow]) -> Beg
             }
         }
     }
-    Beginning::Sweep { fresh, open }
+    Beginning::Sweep {
+        version,
+        fresh,
+        open,
+    }
 }
 
 /// Whether a sweep has asked every device.

@@ -3,7 +3,9 @@ use serde_json::json;
 use super::*;
 use crate::catalog::Definition;
 use crate::names::GroupName;
+use crate::time::Moment;
 
+const NOW: Moment = Moment(1_000_000);
 const NEVER: DefinitionsVersion = DefinitionsVersion {
     version: 0,
     swept: 0,
@@ -32,7 +34,7 @@ fn shards(version: u64, ended: impl Fn(u32) -> bool) -> Vec<ShardRow> {
     (0..LISTING_SHARDS)
         .map(|shard| ShardRow {
             ended: ended(shard),
-            ..ShardRow::new(version, shard, 10)
+            ..ShardRow::new(version, shard, 10, NOW)
         })
         .collect()
 }
@@ -79,6 +81,7 @@ fn what_was_read_between_two_looks_is_complete_only_if_both_say_so() {
 fn a_sweep_goes_on_where_an_earlier_one_broke_off() {
     let all: Vec<u32> = (0..LISTING_SHARDS).collect();
     let sweep = |fresh: &[u32], open: &[u32]| Beginning::Sweep {
+        version: 4,
         fresh: fresh.to_vec(),
         open: open.to_vec(),
     };
@@ -100,7 +103,25 @@ fn a_sweep_goes_on_where_an_earlier_one_broke_off() {
         (shards(4, odd), versions(5, 4), Beginning::Swept),
         (vec![], versions(6, 5), Beginning::Swept),
     ] {
-        assert_eq!(begin(4, now, &rows), wanted, "{now:?} {rows:?}");
+        assert_eq!(begin(Some(4), now, &rows, NOW), wanted, "{now:?} {rows:?}");
+    }
+}
+
+#[test]
+fn a_start_that_was_lost_is_found_and_one_that_is_under_way_left_alone() {
+    let soon = NOW.plus_millis(SILENT_MILLIS - 1);
+    let later = NOW.plus_millis(SILENT_MILLIS);
+    let sweeps = |found: &Beginning| matches!(found, Beginning::Sweep { version: 4, .. });
+    for (rows, now, versions, wanted) in [
+        (vec![], NOW, versions(4, 3), true),
+        (shards(4, |_| false), soon, versions(4, 3), false),
+        (shards(4, |_| false), later, versions(4, 3), true),
+        (shards(3, |_| false), soon, versions(4, 3), true),
+        (vec![], NOW, versions(4, 4), false),
+        (vec![], NOW, NEVER, false),
+    ] {
+        let found = begin(None, versions, &rows, now);
+        assert_eq!(sweeps(&found), wanted, "{now:?} {versions:?} {rows:?}");
     }
 }
 
@@ -141,9 +162,9 @@ fn progress_is_of_the_newest_version_and_never_whole() {
 #[test]
 fn a_shard_is_read_page_by_page_until_it_ends() {
     let thing = |name: &str| ThingName::parse(name).unwrap();
-    let first = ShardRow::new(4, 3, 3);
+    let first = ShardRow::new(4, 3, 3, NOW);
     assert_eq!(first.next_read().unwrap().after, None);
-    let second = first.after_page(&[thing("a"), thing("b")], true);
+    let second = first.after_page(&[thing("a"), thing("b")], true, NOW);
     assert_eq!((second.asked, second.ended), (2, false));
     let read = second.next_read().unwrap();
     assert_eq!(
@@ -151,7 +172,7 @@ fn a_shard_is_read_page_by_page_until_it_ends() {
         ("DEVICES#03", Some(thing("b")))
     );
     // The last page may be empty.
-    let last = second.after_page(&[], false);
+    let last = second.after_page(&[], false, NOW);
     assert_eq!(
         (last.asked, last.after.clone(), last.next_read()),
         (2, Some(thing("b")), None)
@@ -224,9 +245,6 @@ fn a_definition_has_the_name_of_its_path() {
 
 mod changes {
     use super::*;
-    use crate::time::Moment;
-
-    const NOW: Moment = Moment(1_000_000);
 
     fn change(at: u64, id: &str) -> Change {
         Change {
@@ -284,24 +302,5 @@ mod changes {
         assert_eq!(second.after(), first.after());
         let other = GroupName::parse("new").unwrap();
         assert!(ChangeQuery::parse(&format!("cursor={cursor}"), &other, NOW).is_err());
-    }
-}
-
-#[test]
-fn what_is_not_materialised_so_any_more_is_left_over() {
-    let plain = definition(json!({}));
-    let native = definition(json!({"materialize": "native"}));
-    let fixed = definition(json!({"materialize": "static"}));
-    for (before, after, left) in [
-        (&plain, None, Some(Materialize::None)),
-        (&fixed, None, Some(Materialize::Static)),
-        (&fixed, Some(&plain), Some(Materialize::Static)),
-        (&native, Some(&fixed), Some(Materialize::Native)),
-        (&plain, Some(&fixed), None),
-        (&fixed, Some(&fixed), None),
-        (&plain, Some(&plain), None),
-    ] {
-        let found = leftover(before, after, 7).map(|row| row.materialize);
-        assert_eq!(found, left, "{before:?} {after:?}");
     }
 }
