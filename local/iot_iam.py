@@ -84,6 +84,7 @@ _EXECUTION = (_segment("job", 3), _segment("thing", 1))
 _PRINCIPAL = (_header("x-amzn-principal"),)
 _BILLING_GROUP = (_segment("billinggroup", 1),)
 _BILLING_MEMBERSHIP = (_member("billinggroup", "billingGroupName"), _member("thing", "thingName"))
+_DYNAMIC_GROUP = (_segment("thinggroup", 1), _constant("index", "AWS_Things"))
 _TUNNEL = (_member("tunnel", "tunnelId"),)
 _CA = (_segment("cacert", 1),)
 
@@ -113,6 +114,9 @@ ACTIONS: dict[str, tuple[Resources, ...]] = {
     "UpdateBillingGroup": _BILLING_GROUP,
     "DeleteBillingGroup": _BILLING_GROUP,
     "ListThingsInBillingGroup": _BILLING_GROUP,
+    "CreateDynamicThingGroup": _DYNAMIC_GROUP,
+    "UpdateDynamicThingGroup": _DYNAMIC_GROUP,
+    "DeleteDynamicThingGroup": _DYNAMIC_GROUP[:1],
     "CancelJobExecution": _EXECUTION,
     "DeleteJobExecution": _EXECUTION,
     "DescribeJobExecution": _EXECUTION,

@@ -15,6 +15,7 @@ PATCHES = [
     "local.iot_thing_types",
     "local.iot_things",
     "local.iot_groups",
+    "local.iot_dynamic_groups",
     "local.iot_principals",
     "local.iot_certificates",
     "local.iot_policies",

@@ -16,6 +16,7 @@ pub mod delivery;
 pub mod device;
 pub mod enrolment;
 pub mod faults;
+pub mod groups;
 pub mod inventory;
 pub mod lamp;
 pub mod organisation;

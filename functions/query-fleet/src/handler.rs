@@ -4,12 +4,12 @@ use std::convert::Infallible;
 
 use lambda_runtime::LambdaEvent;
 use lamplighter_aws::table::Table;
-use lamplighter_aws::{clock, costs, due, http, query, sweep_rows};
+use lamplighter_aws::{clock, costs, due, group_queries, http, query, sweep_rows};
 use lamplighter_domain::Failure;
 use lamplighter_domain::cost::CostQuery;
 use lamplighter_domain::due::query::DueQuery;
 use lamplighter_domain::listing::ListQuery;
-use lamplighter_domain::names::{CaseId, OperationId, SweepId, ThingName};
+use lamplighter_domain::names::{CaseId, GroupName, OperationId, SweepId, ThingName};
 use serde_json::{Value, json};
 
 /// Answers one request.
@@ -26,11 +26,20 @@ pub(crate) async fn handle(
 async fn read(table: &Table, request: &http::Request) -> Result<Value, Failure> {
     match request.route_key.as_deref().unwrap_or_default() {
         "GET /devices" => {
-            let wanted = ListQuery::parse(request.raw_query_string.as_deref().unwrap_or_default())?;
+            let wanted = ListQuery::parse(text(request))?;
             query::list(table, wanted).await
         }
         "GET /devices/{thingName}" => {
             query::device(table, &ThingName::parse(http::path(request, "thingName"))?).await
+        }
+        "GET /devices/{thingName}/groups" => {
+            let name = ThingName::parse(http::path(request, "thingName"))?;
+            group_queries::of_device(table, &name, text(request)).await
+        }
+        "GET /groups" => group_queries::list(table, text(request)).await,
+        "GET /groups/{groupName}" => group_queries::group(table, &group(request)?).await,
+        "GET /groups/{groupName}/members" => {
+            group_queries::members(table, &group(request)?, text(request)).await
         }
         "GET /operations/{operationId}" => {
             query::operation(
@@ -43,7 +52,7 @@ async fn read(table: &Table, request: &http::Request) -> Result<Value, Failure> 
             query::case(table, &CaseId::parse(http::path(request, "caseId"))?).await
         }
         "GET /certificates" => {
-            let wanted = DueQuery::parse(request.raw_query_string.as_deref().unwrap_or_default())?;
+            let wanted = DueQuery::parse(text(request))?;
             let pointer = sweep_rows::pointer(table).await?;
             let oldest = sweep_rows::oldest_day(pointer.as_ref(), clock::now());
             due::list(table, wanted, oldest).await
@@ -52,10 +61,18 @@ async fn read(table: &Table, request: &http::Request) -> Result<Value, Failure> 
             let id = SweepId::parse(http::path(request, "sweepId"))?;
             sweep_rows::view(table, &id, clock::now()).await
         }
-        "GET /cost" => {
-            let query = request.raw_query_string.as_deref().unwrap_or_default();
-            Ok(json!(costs::report(table, CostQuery::parse(query)?).await?))
-        }
+        "GET /cost" => Ok(json!(
+            costs::report(table, CostQuery::parse(text(request))?).await?
+        )),
         route => Err(Failure::bug(format!("no route {route:?} leads here"))),
     }
+}
+
+fn text(request: &http::Request) -> &str {
+    request.raw_query_string.as_deref().unwrap_or_default()
+}
+
+fn group(request: &http::Request) -> Result<GroupName, Failure> {
+    let name = GroupName::parse(http::path(request, "groupName"));
+    name.map_err(|failure| failure.field("groupName"))
 }

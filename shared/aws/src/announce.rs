@@ -1,4 +1,5 @@
-//! Announces what the registry's stream tells: created and deleted devices.
+//! Announces what the registry's stream tells: operations that have ended, and
+//! groups that devices entered and left, once their member rows say so too.
 
 use aws_config::SdkConfig;
 use aws_lambda_events::dynamodb::{Event, EventRecord};
@@ -7,9 +8,13 @@ use aws_sdk_eventbridge::primitives::DateTime;
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use lamplighter_domain::Failure;
 use lamplighter_domain::announcement::{Announcement, SOURCE, announcement};
+use lamplighter_domain::membership::{MembershipRow, steps};
 use lamplighter_domain::operation::{Operation, OperationStatus};
+use lamplighter_domain::time::Moment;
 use serde::Deserialize;
 
+use crate::members::{self, Jobs};
+use crate::table::Table;
 use crate::{failure, setup, telemetry};
 
 /// `PutEvents` takes at most this many entries.
@@ -22,6 +27,8 @@ pub struct Announcer {
     pub events: aws_sdk_eventbridge::Client,
     /// The custom bus.
     pub bus: String,
+    /// The registry.
+    pub table: Table,
 }
 
 /// An announcement, and the change that it stems from.
@@ -47,6 +54,7 @@ impl Announcer {
         Ok(Self {
             events: aws_sdk_eventbridge::Client::new(sdk),
             bus: setup::required("BUS_NAME")?,
+            table: Table::from_env(sdk)?,
         })
     }
 
@@ -55,18 +63,20 @@ impl Announcer {
     pub async fn announce(&self, batch: Event) -> Result<DynamoDbEventResponse, Failure> {
         let mut failed = Vec::new();
         let mut pending = Vec::new();
+        let mut jobs = Jobs::default();
         for record in batch.records {
             let sequence_number = record
                 .change
                 .sequence_number
                 .clone()
                 .ok_or_else(|| Failure::bug("a stream record has no sequence number"))?;
-            match announced(record) {
-                Ok(Some(announcement)) => pending.push(Pending {
-                    sequence_number,
-                    announcement,
-                }),
-                Ok(None) => {}
+            match self.announced(record, &mut jobs).await {
+                Ok(announced) => {
+                    pending.extend(announced.into_iter().map(|announcement| Pending {
+                        sequence_number: sequence_number.clone(),
+                        announcement,
+                    }));
+                }
                 Err(failure) => {
                     telemetry::failed(&failure);
                     failed.push(sequence_number);
@@ -105,7 +115,7 @@ impl Announcer {
                     .detail_type(announcement.detail_type)
                     .detail(serde_json::to_string(detail).unwrap_or_default())
                     .time(DateTime::from_millis(
-                        i64::try_from(detail.at.0).unwrap_or(i64::MAX),
+                        i64::try_from(announcement.at().0).unwrap_or(i64::MAX),
                     ))
                     .build(),
             );
@@ -139,10 +149,10 @@ impl Announcer {
             .filter_map(|(pending, result)| result.error_code().map(|code| (pending, code)))
             .collect();
         for (pending, code) in &lost {
-            let operation = pending.announcement.detail.operation_id.as_str();
+            let id = pending.announcement.id();
             telemetry::failed(
                 &Failure::busy("an event was not taken", 1)
-                    .operator(format!("events:PutEvents: {code} for {operation}")),
+                    .operator(format!("events:PutEvents: {code} for {id}")),
             );
         }
         if lost.is_empty() {
@@ -152,19 +162,46 @@ impl Announcer {
             .map(|(pending, _)| pending.sequence_number.clone())
             .collect()
     }
+
+    /// What one change announces. A device's member rows are written first, so
+    /// that whoever hears of a step finds them.
+    async fn announced(
+        &self,
+        record: EventRecord,
+        jobs: &mut Jobs,
+    ) -> Result<Vec<Announcement>, Failure> {
+        let change = record.change;
+        let row: Row = serde_dynamo::from_item(change.keys).map_err(unreadable)?;
+        match row.sk.as_str() {
+            "OPERATION" if record.event_name != "REMOVE" => {
+                let before: Before =
+                    serde_dynamo::from_item(change.old_image).map_err(unreadable)?;
+                let after: Operation =
+                    serde_dynamo::from_item(change.new_image).map_err(unreadable)?;
+                Ok(announcement(before.status, &after).into_iter().collect())
+            }
+            "MEMBERSHIP" => {
+                let image = |item: serde_dynamo::Item| -> Result<Option<MembershipRow>, Failure> {
+                    if item.is_empty() {
+                        return Ok(None);
+                    }
+                    serde_dynamo::from_item(item).map(Some).map_err(unreadable)
+                };
+                let (before, after) = (image(change.old_image)?, image(change.new_image)?);
+                let millis = change.approximate_creation_date_time.timestamp_millis();
+                let at = Moment(u64::try_from(millis).unwrap_or_default());
+                let mut steps = steps(before.as_ref(), after.as_ref(), at);
+                members::derive(&self.table, &steps).await?;
+                for step in steps.iter_mut().filter(|step| step.entered) {
+                    step.job = jobs.of(&self.table, &step.group).await?;
+                }
+                Ok(steps.into_iter().map(Announcement::from).collect())
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
 }
 
-/// What one change announces.
-fn announced(record: EventRecord) -> Result<Option<Announcement>, Failure> {
-    let unreadable = |error: serde_dynamo::Error| {
-        Failure::bug(format!("a stream record does not parse: {error}"))
-    };
-    let change = record.change;
-    let row: Row = serde_dynamo::from_item(change.keys).map_err(unreadable)?;
-    if row.sk != "OPERATION" || record.event_name == "REMOVE" {
-        return Ok(None);
-    }
-    let before: Before = serde_dynamo::from_item(change.old_image).map_err(unreadable)?;
-    let after: Operation = serde_dynamo::from_item(change.new_image).map_err(unreadable)?;
-    Ok(announcement(before.status, &after))
+fn unreadable(error: serde_dynamo::Error) -> Failure {
+    Failure::bug(format!("a stream record does not parse: {error}"))
 }

@@ -20,6 +20,7 @@ use crate::table::Table;
 use crate::updates::Updates;
 
 mod ensure;
+mod materialise;
 mod moves;
 mod observe;
 

@@ -7,7 +7,7 @@
 
 #[cfg(feature = "iot")]
 pub mod account;
-#[cfg(feature = "eventbridge")]
+#[cfg(all(feature = "dynamodb", feature = "eventbridge"))]
 pub mod announce;
 #[cfg(all(feature = "dynamodb", feature = "kms"))]
 pub mod authorities;
@@ -34,6 +34,8 @@ pub mod costs;
 pub mod create;
 #[cfg(feature = "custom-resource")]
 pub mod custom_resource;
+#[cfg(feature = "dynamodb")]
+pub mod definitions;
 #[cfg(all(
     feature = "dynamodb",
     feature = "iot",
@@ -50,6 +52,10 @@ pub mod due;
 #[cfg(all(feature = "dynamodb", feature = "sfn"))]
 pub mod enrolment;
 pub mod failure;
+#[cfg(feature = "dynamodb")]
+pub mod group_queries;
+#[cfg(all(feature = "dynamodb", feature = "iot", feature = "iotdata"))]
+pub mod groups;
 #[cfg(all(feature = "dynamodb", feature = "kms", feature = "s3"))]
 pub mod handout;
 pub mod http;
@@ -67,6 +73,8 @@ mod key_owners;
     feature = "sfn"
 ))]
 pub mod links;
+#[cfg(all(feature = "dynamodb", feature = "eventbridge"))]
+mod members;
 #[cfg(feature = "iot")]
 mod memberships;
 #[cfg(all(feature = "s3", feature = "sfn"))]
@@ -81,6 +89,7 @@ pub mod policy_versions;
 pub mod preregister;
 #[cfg(feature = "dynamodb")]
 pub mod query;
+pub mod queue;
 #[cfg(all(
     feature = "dynamodb",
     feature = "iot",

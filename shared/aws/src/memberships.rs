@@ -81,7 +81,8 @@ impl Things {
         })
     }
 
-    async fn groups_of(&self, thing: &ThingName) -> Result<BTreeSet<String>, Failure> {
+    /// All groups that a thing is in, dynamic ones of AWS's included.
+    pub(crate) async fn groups_of(&self, thing: &ThingName) -> Result<BTreeSet<String>, Failure> {
         let request = self.iot.list_thing_groups_for_thing();
         let mut pages = request.thing_name(thing.as_str()).into_paginator().send();
         let mut names = BTreeSet::new();
@@ -96,6 +97,14 @@ impl Things {
         Ok(names)
     }
 
+    /// Takes the thing out of a static group; not being in it is success.
+    pub(crate) async fn leave(&self, thing: &ThingName, group: &GroupName) -> Result<(), Failure> {
+        let request = self.iot.remove_thing_from_thing_group();
+        let request = request.thing_name(thing.as_str());
+        let answer = request.thing_group_name(group.as_str()).send().await;
+        found("iot:RemoveThingFromThingGroup", answer).map(drop)
+    }
+
     /// Ensures one effect of an update.
     ///
     /// # Errors
@@ -103,12 +112,7 @@ impl Things {
     pub async fn perform(&self, thing: &ThingName, effect: &Effect) -> Result<(), Failure> {
         match effect {
             Effect::Join(group) => self.join(thing, group).await,
-            Effect::Leave(group) => {
-                let request = self.iot.remove_thing_from_thing_group();
-                let request = request.thing_name(thing.as_str());
-                let answer = request.thing_group_name(group.as_str()).send().await;
-                found("iot:RemoveThingFromThingGroup", answer).map(drop)
-            }
+            Effect::Leave(group) => self.leave(thing, group).await,
             Effect::Swap { join, leave } => {
                 let names = |groups: &BTreeSet<GroupName>| {
                     Some(groups.iter().map(ToString::to_string).collect::<Vec<_>>())

@@ -18,6 +18,7 @@ use crate::describe::{self, found};
 use crate::failure;
 
 mod changes;
+mod dynamic;
 mod groups;
 mod users;
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::csr::PublicKeyId;
 use crate::device::{CertificateRecord, DeviceRecord, Tombstone};
 use crate::failure::Failure;
-use crate::names::{CertificateId, OperationId, ThingName};
+use crate::names::{CertificateId, GroupName, OperationId, ThingName};
 use crate::rotation::Rotation;
 use crate::time::Moment;
 
@@ -37,6 +37,10 @@ pub struct DeleteProgress {
     /// to nobody, so this is the one effect that no look can confirm.
     #[serde(default)]
     pub session_dropped: bool,
+    /// Every dynamic group that the device was ever seen to be in. It stands
+    /// here before the device is taken out of them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub dynamic_groups: BTreeSet<GroupName>,
     /// The last refusal by AWS, for the operator should it never settle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hindrance: Option<Failure>,
@@ -68,6 +72,13 @@ pub struct Observation {
     pub certificates: BTreeMap<CertificateId, CertificateSeen>,
     /// The thing groups it is in.
     pub groups: BTreeSet<String>,
+    /// Whether the registry has a document of it for dynamic groups.
+    pub evaluated: bool,
+    /// The dynamic groups that it is in by that.
+    pub dynamic_groups: BTreeSet<GroupName>,
+    /// The dynamic groups that have it among their members. They follow, from
+    /// the registry's stream.
+    pub member_of: BTreeSet<GroupName>,
     /// Whether it has a classic (unnamed) shadow.
     pub classic_shadow: bool,
     /// Its named shadows.
@@ -159,6 +170,8 @@ pub enum Effect {
     DeleteCertificate(CertificateId),
     /// Leaves a thing group.
     LeaveGroup(String),
+    /// Removes the document and the membership of dynamic groups.
+    LeaveDynamicGroups,
     /// Deletes the thing.
     DeleteThing,
     /// Deletes versions of key objects, at most [`MOST_VERSIONS_A_CALL`].
@@ -200,6 +213,8 @@ impl DeleteProgress {
             known.not_after = known.not_after.max(certificate.not_after);
             known.shared |= certificate.others(&seen.thing_name).next().is_some();
         }
+        self.dynamic_groups
+            .extend(seen.dynamic_groups.iter().cloned());
     }
 
     fn shared(&self, id: &CertificateId) -> bool {
@@ -268,6 +283,7 @@ pub fn effects(seen: &Observation, progress: &DeleteProgress) -> Vec<Stage> {
             .filter(|(_, certificate)| deletable.contains(&certificate.state))
             .map(|(id, _)| Effect::DeleteCertificate(id.clone()))
             .chain(each(&seen.groups, Effect::LeaveGroup))
+            .chain(seen.evaluated.then_some(Effect::LeaveDynamicGroups))
             .collect(),
         // Executions can be looked up only through the thing, so a survivor
         // among them would vanish from every look once the thing is gone.

@@ -172,6 +172,8 @@ impl Catalogs {
     async fn put_definition(&self, definition: &Definition) -> Result<(), Failure> {
         let key = Key::definition(&definition.name);
         let before: Option<DefinitionRow> = self.table.get(&key).await?;
+        let was = before.as_ref().map(|before| &before.definition);
+        self.materialise(definition, was).await?;
         let row = DefinitionRow {
             definition: definition.clone(),
             revision: before.map_or(1, |before| before.revision + 1),
@@ -186,10 +188,16 @@ impl Catalogs {
             .await
     }
 
+    /// What AWS holds of it goes first: by the row it is known what that is.
     async fn forget_definition(&self, name: &GroupName) -> Result<(), Failure> {
+        let key = Key::definition(name);
+        let row: Option<DefinitionRow> = self.table.get(&key).await?;
+        if let Some(row) = row {
+            self.dematerialise(name, row.definition.materialize).await?;
+        }
         let delete = Delete::builder()
             .table_name(&self.table.name)
-            .set_key(Some(Key::definition(name).item()))
+            .set_key(Some(key.item()))
             .build()
             .map_err(table::incomplete)?;
         self.changed(TransactWriteItem::builder().delete(delete).build())

@@ -73,6 +73,10 @@ impl Deletion {
             Effect::CloseTunnel(tunnel) => self.links.close_tunnel(tunnel).await,
             Effect::CancelExecution(job) => self.links.cancel_execution(name, job).await,
             Effect::Purge(store, versions) => self.links.purge(store, &versions).await,
+            Effect::LeaveDynamicGroups => {
+                self.leave_dynamic_groups(name).await?;
+                Ok(Outcome::Done)
+            }
             effect => self.change_registry(name, effect).await,
         }
     }

@@ -62,9 +62,15 @@ impl Deletion {
             self.links.custody.versions(&prefix),
             self.links.replicas(&prefix),
         )?;
-        let (certificates, retained) = try_join!(
+        let membership = rows.membership.as_ref();
+        let dynamic_groups: BTreeSet<_> = membership
+            .into_iter()
+            .flat_map(|row| row.groups.keys().cloned())
+            .collect();
+        let (certificates, retained, member_of) = try_join!(
             self.certificates(name, &rows, &principals, progress),
-            self.retained(name, &rows)
+            self.retained(name, &rows),
+            self.member_of(name, dynamic_groups.union(&progress.dynamic_groups)),
         )?;
         let seen = Observation {
             thing_name: name.clone(),
@@ -72,6 +78,9 @@ impl Deletion {
             principals,
             certificates,
             groups,
+            evaluated: rows.document || membership.is_some(),
+            dynamic_groups,
+            member_of,
             classic_shadow,
             named_shadows,
             retained,

@@ -1,12 +1,13 @@
 //! A deletion's rows: claimed, held by a lease, and buried in one transaction.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem, Update};
 use lamplighter_domain::Failure;
 use lamplighter_domain::delete::{self as plan, DeleteProgress, ProofLine};
 use lamplighter_domain::device::{CertificateRecord, DeviceRecord, DeviceStatus, Tombstone};
-use lamplighter_domain::names::{OperationId, ThingName};
+use lamplighter_domain::membership::{MemberRow, MembershipRow};
+use lamplighter_domain::names::{GroupName, OperationId, ThingName};
 use lamplighter_domain::operation::{KEPT_MILLIS, Operation, OperationKind, OperationStatus};
 use lamplighter_domain::rotation::Rotation;
 use lamplighter_domain::time::Moment;
@@ -15,6 +16,7 @@ use super::Deletion;
 use super::observe::Look;
 use crate::failure::{self, Cause};
 use crate::key_owners;
+use crate::links::at_once;
 use crate::rotations;
 use crate::table::{self, Item, Key};
 
@@ -32,6 +34,9 @@ pub(super) struct Rows {
     pub(super) tombstone: Option<Tombstone>,
     pub(super) certificates: Vec<CertificateRecord>,
     pub(super) rotation: Option<Rotation>,
+    /// Whether there is a document for dynamic groups.
+    pub(super) document: bool,
+    pub(super) membership: Option<MembershipRow>,
     /// The keys of every row but the record and the tombstone.
     others: Vec<Key>,
 }
@@ -64,10 +69,42 @@ impl Deletion {
                     rows.rotation = Some(table::read(item)?);
                     rows.others.push(key);
                 }
-                _ => rows.others.push(key),
+                "MEMBERSHIP" => {
+                    rows.membership = Some(table::read(item)?);
+                    rows.others.push(key);
+                }
+                kind => {
+                    rows.document |= kind == "DOCUMENT";
+                    rows.others.push(key);
+                }
             }
         }
         Ok(rows)
+    }
+
+    /// Which of these groups have the device among their members.
+    pub(super) async fn member_of(
+        &self,
+        name: &ThingName,
+        groups: impl IntoIterator<Item = &GroupName>,
+    ) -> Result<BTreeSet<GroupName>, Failure> {
+        let looks = groups.into_iter().map(async |group| {
+            let row: Option<MemberRow> = self.table.get(&Key::member(group, name)).await?;
+            Ok::<_, Failure>(row.map(|_| group.clone()))
+        });
+        let found: Result<Vec<_>, _> = at_once(looks).await.into_iter().collect();
+        Ok(found?.into_iter().flatten().collect())
+    }
+
+    /// Removes the rows that put the device into dynamic groups. As long as it
+    /// is not ACTIVE, none come again; the groups' own rows follow.
+    pub(super) async fn leave_dynamic_groups(&self, name: &ThingName) -> Result<(), Failure> {
+        let gone = [Key::document(name), Key::membership(name)].map(|key| {
+            let delete = Delete::builder().table_name(&self.table.name);
+            table::delete(delete.set_key(Some(key.item())))
+        });
+        let gone = gone.into_iter().collect::<Result<_, _>>()?;
+        self.table.transact(gone).await.map(drop)
     }
 
     /// Begins a deletion: the device is DELETING, the operation stands, and a

@@ -42,6 +42,7 @@ async fn check(copies: usize, bus: Vec<(u16, Value)>, failed: &[&str]) {
     let announcer = Announcer {
         events: aws_sdk_eventbridge::Client::new(&cloud.sdk()),
         bus: "bus".to_owned(),
+        table: cloud.table(),
     };
     let response = announcer.announce(batch(copies)).await.unwrap();
     let reported: Vec<_> = response
@@ -82,6 +83,7 @@ async fn the_events_are_those_of_the_schemas() {
     let announcer = Announcer {
         events: aws_sdk_eventbridge::Client::new(&cloud.sdk()),
         bus: "bus".to_owned(),
+        table: cloud.table(),
     };
     announcer.announce(batch(1)).await.unwrap();
     let sent = cloud.world().calls[0].1["Entries"].clone();

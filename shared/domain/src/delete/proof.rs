@@ -47,6 +47,7 @@ pub fn proof(seen: &Observation, progress: &DeleteProgress) -> Vec<ProofLine> {
             &seen.principals,
         ),
         memberships(seen),
+        dynamic(seen),
         line(
             "classic shadow",
             "iot:GetThingShadow",
@@ -161,6 +162,21 @@ fn memberships(seen: &Observation) -> ProofLine {
         "memberships",
         "iot:ListThingGroupsForThing, all pages; the thing's billing group by iot:DescribeThing",
         seen.groups.iter().cloned().chain(billing),
+    )
+}
+
+/// The registry's rows about dynamic groups: the device's own, and those of it
+/// among the members of each group that it was ever seen to be in.
+fn dynamic(seen: &Observation) -> ProofLine {
+    let document = seen.evaluated.then(|| "a document".to_owned());
+    let members = seen
+        .member_of
+        .iter()
+        .map(|group| format!("member of {group}"));
+    line(
+        "dynamic groups",
+        "dynamodb:Query of the device's rows; dynamodb:GetItem of its row in each group",
+        document.into_iter().chain(members),
     )
 }
 

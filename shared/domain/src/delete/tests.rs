@@ -51,6 +51,9 @@ fn nothing() -> Observation {
         principals: BTreeSet::new(),
         certificates: BTreeMap::new(),
         groups: BTreeSet::new(),
+        evaluated: false,
+        dynamic_groups: BTreeSet::new(),
+        member_of: BTreeSet::new(),
         classic_shadow: false,
         named_shadows: BTreeSet::new(),
         retained: [("lights/milan-0001/state".to_owned(), false)].into(),
@@ -125,6 +128,19 @@ fn every_kind_of_survivor_makes_the_proof_fail() {
         &format!("certificate {id}"),
         "not deleted yet",
         &[Effect::DeleteCertificate(id.clone())],
+    );
+    check(
+        |seen| seen.evaluated = true,
+        "dynamic groups",
+        "a document",
+        &[Effect::LeaveDynamicGroups],
+    );
+    // The stream takes it out of the group; there is nothing to do but wait.
+    check(
+        |seen| seen.member_of = [GroupName::parse("dim").unwrap()].into(),
+        "dynamic groups",
+        "member of dim",
+        &[],
     );
     check(
         |seen| seen.groups = names(&["milan"]),

@@ -57,6 +57,12 @@ impl World {
                 }
             }
             Effect::LeaveGroup(group) => drop(seen.groups.remove(group)),
+            // The groups' own rows follow from the stream.
+            Effect::LeaveDynamicGroups => {
+                seen.evaluated = false;
+                seen.dynamic_groups.clear();
+                seen.member_of.clear();
+            }
             Effect::DeleteThing if settled => {
                 seen.thing = None;
                 seen.groups.clear();
