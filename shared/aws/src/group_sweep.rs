@@ -8,26 +8,22 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use aws_config::SdkConfig;
 use aws_sdk_dynamodb::types::{Delete, Put, Update};
 use futures_util::future::try_join_all;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use lamplighter_domain::Failure;
-use lamplighter_domain::building::{
-    Beginning, RemovedRow, ShardRow, begin, is_complete, standing,
-};
+use lamplighter_domain::building::{Beginning, RemovedRow, ShardRow, begin, is_complete, standing};
 use lamplighter_domain::catalog::DefinitionStatus;
 use lamplighter_domain::device::listing_shard;
 use lamplighter_domain::membership::{Definitions, MEMBER_SHARDS, MembershipRow};
 use lamplighter_domain::names::{GroupName, ThingName};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
-use crate::definitions::{self, versions};
+use crate::clock;
+use crate::definitions::{self, shard_rows, versions};
 use crate::groups::Groups;
 use crate::query::read_index;
-use crate::table::{self, DEFINITIONS, Key, REMOVED_PREFIX, SWEEP_PREFIX, Table};
-use crate::{clock, setup, workflows};
+use crate::table::{self, DEFINITIONS, Key, REMOVED_PREFIX, Table};
 
 /// How many devices are asked at once.
 const AT_ONCE: usize = 16;
@@ -84,41 +80,6 @@ pub enum Next {
 pub struct Shard {
     version: u64,
     shard: u32,
-}
-
-/// What starts sweeps.
-#[derive(Clone)]
-pub struct Starter {
-    /// The client.
-    pub sfn: aws_sdk_sfn::Client,
-    /// The workflow `sweep-groups`.
-    pub workflow_arn: String,
-    /// For how many seconds it waits first.
-    pub settle_seconds: u64,
-}
-
-impl Starter {
-    /// The stack's own workflow.
-    pub fn from_env(sdk: &SdkConfig) -> Result<Self, Failure> {
-        let seconds = setup::required("GROUP_SWEEP_SETTLE_SECONDS")?;
-        Ok(Self {
-            sfn: aws_sdk_sfn::Client::new(sdk),
-            workflow_arn: setup::required("SWEEP_GROUPS_WORKFLOW_ARN")?,
-            settle_seconds: seconds.parse().map_err(|_| {
-                Failure::bug(format!("GROUP_SWEEP_SETTLE_SECONDS is {seconds:?}, no number"))
-            })?,
-        })
-    }
-
-    /// Starts the sweep of a version; repeated, it is the same one.
-    ///
-    /// # Errors
-    /// `Busy` when it can be tried again.
-    pub async fn start(&self, version: u64) -> Result<(), Failure> {
-        let input = json!({ "version": version, "settleSeconds": self.settle_seconds });
-        let name = [format!("definitions-{version}")];
-        workflows::start(&self.sfn, &self.workflow_arn, name, &input.to_string()).await
-    }
 }
 
 impl Groups {
@@ -263,7 +224,10 @@ impl Groups {
         let mut wanted = BTreeSet::new();
         for item in self.table.get_all(&keys).await? {
             let row: MembershipRow = table::read(item)?;
-            let groups = row.groups.into_keys().filter(|group| groups.contains(group));
+            let groups = row
+                .groups
+                .into_keys()
+                .filter(|group| groups.contains(group));
             wanted.extend(groups.map(|group| Key::member(&group, &row.thing_name)));
         }
         let keys: Vec<_> = groups
@@ -326,14 +290,11 @@ impl Groups {
             .set_key(Some(Key::removed(&row.group).item()))
             .condition_expression("since = :since")
             .expression_attribute_values(":since", table::attribute(&row.since)?);
-        self.table.transact(vec![table::delete(gone)?]).await.map(drop)
+        self.table
+            .transact(vec![table::delete(gone)?])
+            .await
+            .map(drop)
     }
-}
-
-/// How far the newest sweep is, shard by shard.
-pub(crate) async fn shard_rows(table: &Table) -> Result<Vec<ShardRow>, Failure> {
-    let items = table.beginning(DEFINITIONS, SWEEP_PREFIX).await?;
-    items.into_iter().map(table::read).collect()
 }
 
 async fn removed_rows(table: &Table) -> Result<Vec<RemovedRow>, Failure> {

@@ -2,6 +2,7 @@
 
 use aws_lambda_events::dynamodb::Event;
 use lamplighter_aws::announce::Announcer;
+use lamplighter_aws::group_sweep_start::Starter;
 use serde_json::{Value, json};
 
 use crate::cloud::Cloud;
@@ -43,6 +44,11 @@ async fn check(copies: usize, bus: Vec<(u16, Value)>, failed: &[&str]) {
         events: aws_sdk_eventbridge::Client::new(&cloud.sdk()),
         bus: "bus".to_owned(),
         table: cloud.table(),
+        sweeps: Starter {
+            sfn: aws_sdk_sfn::Client::new(&cloud.sdk()),
+            workflow_arn: "sweep-groups".to_owned(),
+            settle_seconds: 5,
+        },
     };
     let response = announcer.announce(batch(copies)).await.unwrap();
     let reported: Vec<_> = response
@@ -84,6 +90,11 @@ async fn the_events_are_those_of_the_schemas() {
         events: aws_sdk_eventbridge::Client::new(&cloud.sdk()),
         bus: "bus".to_owned(),
         table: cloud.table(),
+        sweeps: Starter {
+            sfn: aws_sdk_sfn::Client::new(&cloud.sdk()),
+            workflow_arn: "sweep-groups".to_owned(),
+            settle_seconds: 5,
+        },
     };
     announcer.announce(batch(1)).await.unwrap();
     let sent = cloud.world().calls[0].1["Entries"].clone();

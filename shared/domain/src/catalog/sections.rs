@@ -1,7 +1,5 @@
 //! The rules of single sections of a catalog.
 
-use std::collections::BTreeSet;
-
 use super::Catalog;
 use super::advice::Warning;
 use super::parse::undeclared;
