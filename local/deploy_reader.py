@@ -50,7 +50,7 @@ def attributes_of(reader: Reader, kind: str, physical_id: str) -> dict[str, str]
             listed = reader["scheduler"].list_schedules(NamePrefix=physical_id)["Schedules"]
             return {"Arn": next((each["Arn"] for each in listed if each["Name"] == physical_id), "")}
         case "AWS::Events::Rule":
-            return {"Arn": reader["events"].describe_rule(Name=physical_id.rsplit("|", 1)[-1])["Arn"]}
+            return {"Arn": _rule_arn(reader["events"], physical_id.rsplit("|", 1)[-1])}
         case "AWS::SQS::Queue":
             name = physical_id.rsplit("/", 1)[1]
             return {"Arn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}", "QueueName": name}
@@ -59,6 +59,13 @@ def attributes_of(reader: Reader, kind: str, physical_id: str) -> dict[str, str]
             return {"Arn": table["TableArn"], "StreamArn": table.get("LatestStreamArn", "")}
         case _:
             return {}
+
+
+def _rule_arn(events: Any, name: str) -> str:
+    """A rule's ARN, whichever bus it is on: a rule of the default bus has none in it."""
+    buses = [bus["Name"] for bus in events.list_event_buses()["EventBuses"]]
+    found = [rule for bus in buses for rule in events.list_rules(NamePrefix=name, EventBusName=bus)["Rules"]]
+    return next((rule["Arn"] for rule in found if rule["Name"] == name), "")
 
 
 def capitalised(value: Any) -> Any:

@@ -91,7 +91,15 @@ def bucket_policy(reader: Reader, _id: str, expected: Properties) -> Properties:
 def queue(reader: Reader, url: str, _expected: Properties) -> Properties:
     """AWS::SQS::Queue"""
     found = reader["sqs"].get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
-    return {**found, "QueueName": url.rsplit("/", 1)[1]}
+    return {**found, "QueueName": url.rsplit("/", 1)[1], "RedrivePolicy": json.loads(found.get("RedrivePolicy") or "{}")}
+
+
+def queue_policy(reader: Reader, _id: str, expected: Properties) -> Properties:
+    """AWS::SQS::QueuePolicy: the policy that all its queues have"""
+    policies = [json.loads(reader["sqs"].get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"])["Attributes"]["Policy"])
+                for url in expected["Queues"]]
+    same = all(policy == policies[0] for policy in policies)
+    return {"Queues": expected["Queues"], "PolicyDocument": policies[0] if same else policies}
 
 
 def log_group(reader: Reader, name: str, _expected: Properties) -> Properties:
@@ -137,4 +145,5 @@ READERS = {
     "AWS::S3::Bucket": bucket,
     "AWS::S3::BucketPolicy": bucket_policy,
     "AWS::SQS::Queue": queue,
+    "AWS::SQS::QueuePolicy": queue_policy,
 }

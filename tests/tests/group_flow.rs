@@ -9,7 +9,7 @@ use lamplighter_tests::device::{Key, unique};
 use lamplighter_tests::groups::{Bus, all, replayed, until, until_in};
 use lamplighter_tests::inventory::{describe, iot, row};
 use lamplighter_tests::organisation::{self, Organisation, make_group, put_into};
-use lamplighter_tests::removal::{deleted, operation};
+use lamplighter_tests::removal::deleted;
 use serde_json::{Value, json};
 
 async fn light(cloud: &Cloud, org: &Organisation) -> String {
@@ -73,7 +73,8 @@ async fn a_device_enters_when_it_is_created_and_leaves_when_it_is_deleted() {
     .await;
 
     let operation_id = deleted(cloud, &thing).await;
-    let proof = operation(cloud, &operation_id).await["proof"].clone();
+    let path = format!("/operations/{operation_id}");
+    let proof = cloud.api(&Ask::new("GET", path)).await.expect(200)["proof"].clone();
     let lines = proof.as_array().expect("a proof");
     let line = lines
         .iter()

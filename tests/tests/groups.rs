@@ -19,8 +19,8 @@ use serde_json::{Value, json};
 
 const DEVICES: usize = 12;
 /// Changes that AWS is really asked for, and those that are only told of.
-const REAL: usize = 240;
-const TOLD: usize = 2400;
+const REAL: usize = 480;
+const TOLD: usize = 4000;
 /// As many messages as the function takes at once.
 const BATCH: usize = 100;
 

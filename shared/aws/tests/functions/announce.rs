@@ -115,3 +115,91 @@ async fn the_events_are_those_of_the_schemas() {
         assert_eq!(detail, example["detail"]);
     }
 }
+
+fn memberships(records: &[usize]) -> Event {
+    let mut event: Value = serde_json::from_str(include_str!(
+        "../../../../events/announce-changes/membership.json"
+    ))
+    .unwrap();
+    let all = event["Records"].as_array().unwrap().clone();
+    event["Records"] = records.iter().map(|at| all[*at].clone()).collect();
+    serde_json::from_value(event).unwrap()
+}
+
+/// The members of both groups, and what their partitions count.
+fn members(cloud: &Cloud) -> (Vec<String>, i64) {
+    let world = cloud.world();
+    let of_groups = world
+        .table
+        .iter()
+        .filter(|((pk, _), _)| pk.starts_with("GROUP#"));
+    let (mut members, mut count) = (Vec::new(), 0);
+    for ((pk, sk), row) in of_groups {
+        match sk.as_str() {
+            "COUNT" => {
+                count += row["members"]["N"]
+                    .as_str()
+                    .unwrap()
+                    .parse::<i64>()
+                    .unwrap()
+            }
+            _ => members.push(format!("{pk} {sk}")),
+        }
+    }
+    (members, count)
+}
+
+#[tokio::test]
+async fn members_are_derived_once_however_often_a_change_is_told() {
+    let cloud = Cloud::default();
+    cloud.insert(&json!({
+        "PK": "DEFINITIONS", "SK": "GROUP#outdated-firmware", "revision": 1,
+        "definition": {
+            "name": "outdated-firmware", "query": "thingName:*",
+            "onEnter": {"job": "update-firmware"},
+        },
+    }));
+    let announcer = Announcer {
+        events: aws_sdk_eventbridge::Client::new(&cloud.sdk()),
+        bus: "bus".to_owned(),
+        table: cloud.table(),
+    };
+    let check = async |records: &[usize], told: usize, left: (&[&str], i64)| {
+        cloud.world().bus = [taken(&vec![true; told])].into();
+        let response = announcer.announce(memberships(records)).await.unwrap();
+        assert!(response.batch_item_failures.is_empty());
+        let (members, count) = members(&cloud);
+        assert_eq!(
+            (
+                members.iter().map(String::as_str).collect::<Vec<_>>(),
+                count
+            ),
+            (left.0.to_vec(), left.1)
+        );
+        let calls = &cloud.world().calls;
+        calls.last().unwrap().1["Entries"].clone()
+    };
+    let night = ["GROUP#night-shift#11 MEMBER#milan-0001"];
+    let outdated = ["GROUP#outdated-firmware#11 MEMBER#milan-0001"];
+    check(&[0], 1, (&night, 1)).await;
+    check(&[0], 1, (&night, 1)).await;
+    check(&[0, 1], 3, (&outdated, 1)).await;
+    let sent = check(&[1], 2, (&outdated, 1)).await;
+    for (entry, example) in [
+        (
+            &sent[0],
+            include_str!("../../../../events/domain/GroupLeft.json"),
+        ),
+        (
+            &sent[1],
+            include_str!("../../../../events/domain/GroupEntered.json"),
+        ),
+    ] {
+        let example: Value = serde_json::from_str(example).unwrap();
+        let detail: Value = serde_json::from_str(entry["Detail"].as_str().unwrap()).unwrap();
+        assert_eq!(entry["DetailType"], example["detail-type"]);
+        assert_eq!(detail, example["detail"]);
+    }
+    check(&[2], 1, (&[], 0)).await;
+    check(&[2], 1, (&[], 0)).await;
+}

@@ -26,14 +26,19 @@ impl World {
         }
     }
 
-    /// Announcements alone are written in transactions here.
+    /// Pre-registrations and members of groups are written in transactions here.
     pub(crate) fn transact_write(&mut self, body: &Value) -> Response<SdkBody> {
         for row in std::mem::take(&mut self.meanwhile) {
             self.table.insert(key(&row), row);
         }
-        let puts = items(body).iter().map(|item| &item["Put"]);
-        let puts: Vec<_> = puts.filter(|put| put.is_object()).collect();
-        let codes: Vec<_> = puts.iter().map(|put| self.refusal(put)).collect();
+        let of = |kind: &str| {
+            let found = items(body).iter().map(|item| item[kind].clone());
+            found.filter(Value::is_object).collect::<Vec<_>>()
+        };
+        let (puts, deletes, adds) = (of("Put"), of("Delete"), of("Update"));
+        let absent = deletes.iter().map(|delete| self.absent(delete));
+        let refused = puts.iter().map(|put| self.refusal(put));
+        let codes: Vec<_> = refused.chain(absent).collect();
         if let Some(code) = self.cancelled {
             return cancelled(&[code]);
         }
@@ -43,18 +48,46 @@ impl World {
         for put in puts {
             self.table.insert(key(&put["Item"]), put["Item"].clone());
         }
+        for delete in deletes {
+            self.table.remove(&key(&delete["Key"]));
+        }
+        for add in adds {
+            self.add(&add);
+        }
         ok(&json!({}))
     }
 
+    /// Members are counted so.
+    fn add(&mut self, update: &Value) {
+        assert_eq!(update["UpdateExpression"], "ADD members :change");
+        let number = |value: &Value| value["N"].as_str().map_or(0, |n| n.parse::<i64>().unwrap());
+        let row = self.table.entry(key(&update["Key"]));
+        let row = row.or_insert_with(|| update["Key"].clone());
+        let change = number(&update["ExpressionAttributeValues"][":change"]);
+        row["members"] = json!({ "N": (number(&row["members"]) + change).to_string() });
+    }
+
+    fn absent(&self, delete: &Value) -> &'static str {
+        assert_eq!(delete["ConditionExpression"], "attribute_exists(PK)");
+        match self.table.contains_key(&key(&delete["Key"])) {
+            true => "None",
+            false => "ConditionalCheckFailed",
+        }
+    }
+
     fn refusal(&self, put: &Value) -> &'static str {
-        if put["ConditionExpression"].is_null() {
-            return "None";
+        let row = self.table.get(&key(&put["Item"]));
+        match put["ConditionExpression"].as_str() {
+            None => return "None",
+            Some("attribute_not_exists(PK)") if row.is_none() => return "None",
+            Some("attribute_not_exists(PK)") => return "ConditionalCheckFailed",
+            Some(_) => {}
         }
         assert_eq!(
             put["ConditionExpression"],
             "attribute_not_exists(PK) OR profile = :profile"
         );
-        match self.table.get(&key(&put["Item"])) {
+        match row {
             Some(row) if row["profile"] != put["ExpressionAttributeValues"][":profile"] => {
                 "ConditionalCheckFailed"
             }
