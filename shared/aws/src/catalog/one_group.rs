@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use lamplighter_domain::Failure;
 use lamplighter_domain::building::{Trial, TrialView, refuse_owned};
 use lamplighter_domain::catalog::{
-    Definition, DefinitionRow, DefinitionStatus, JobTemplate, OwnedRow, Warning, check_put,
-    is_static,
+    Definition, DefinitionRow, DefinitionStatus, JobTemplate, Materialize, OwnedRow, Warning,
+    check_put, is_static,
 };
 use lamplighter_domain::listing::{Filters, ListQuery, Page, Position};
 use lamplighter_domain::membership::{Definitions, DefinitionsVersion, DocumentRow, MembershipRow};
@@ -197,8 +197,9 @@ impl Catalogs {
             None => all.push(definition.clone()),
         }
         let warnings = check_put(definition, &all)?;
-        // A group that is there already has its name for good.
-        if was.is_none() && self.organisation.group(name).await?.is_some() {
+        // Where AWS is to hold a group of the name, it is looked at then.
+        let is_new = was.is_none() && definition.materialize == Materialize::None;
+        if is_new && self.organisation.group(name).await?.is_some() {
             return Err(is_static("", name));
         }
         if let Some(job) = &definition.on_enter.job {
