@@ -1,4 +1,4 @@
-"""`make demo`: real street lights, created, renewed, cut off and deleted before your eyes.
+"""`make demo`: real street lights, created, grouped, renewed, cut off and deleted before your eyes.
 
 The real binaries, deployed from template.yaml into a local cloud of the demo's
 own, are driven through `lamp` as an operator drives them, and every claim is
@@ -16,8 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.panel import Panel
 
-from local import demo_cloud
-from local.demo_renewal import PARAMETERS
+from local import demo_cloud, demo_groups, demo_renewal
 from local.demo_report import Report, Stopped
 from local.demo_steps import Demo
 from local.settings import DEMO_STATE_DIR, ROOT, StateDir
@@ -60,7 +59,7 @@ def run(report: Report, state: StateDir, *, keep: bool) -> None:
 
 def show(report: Report, state: StateDir) -> None:
     with report.step("A cloud of its own", "AWS IoT Core and what else the stack needs, on this machine"):
-        up = demo_cloud.cloud(state, "up", PARAMETERS)
+        up = demo_cloud.cloud(state, "up", demo_renewal.PARAMETERS | demo_groups.PARAMETERS)
         report.need("a local cloud comes up, with the stack of template.yaml", up, 0)
         outputs = demo_cloud.running_outputs(state)
         report.need("it has an address for the API and one for devices", outputs is not None)

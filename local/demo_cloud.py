@@ -94,6 +94,7 @@ class Aws:
         )
         self.iot = session.client("iot", endpoint_url=outputs["aws_endpoint"])
         self.s3 = session.client("s3", endpoint_url=outputs["aws_endpoint"])
+        self.data = session.client("iot-data", endpoint_url=outputs["aws_endpoint"])
         self._bucket = outputs["stack"]["CustodyBucket"]
 
     def things(self) -> set[str]:
@@ -115,6 +116,11 @@ class Aws:
     def groups(self, thing: str) -> list[str]:
         found = self.iot.list_thing_groups_for_thing(thingName=thing)["thingGroups"]
         return sorted(group["groupName"] for group in found)
+
+    def reported(self, thing: str) -> dict[str, Any]:
+        """What the thing's shadow reports."""
+        payload = self.data.get_thing_shadow(thingName=thing)["payload"]
+        return json.load(payload)["state"].get("reported", {})
 
     def policies(self, target: str) -> list[str]:
         """The policies attached to a certificate or group itself."""

@@ -21,14 +21,18 @@ PATIENCE_SECONDS = 45
 class Light:
     """A running `lamp`, and what its lights have said so far."""
 
-    def __init__(self, lamp: Lamp, file: Path, *arguments: object) -> None:
+    def __init__(self, lamp: Lamp, file: Path, *arguments: object, pace: float | None) -> None:
         self._file = file
-        self._process = lamp.start(file, *arguments, "--telemetry-every", PACE_SECONDS, "--repeat-every", 2)
+        pacing = () if pace is None else ("--telemetry-every", pace, "--repeat-every", 2)
+        self._process = lamp.start(file, *arguments, *pacing)
 
     def said(self, event: str) -> list[dict[str, Any]]:
+        return [each for each in self.lines() if each.get("event") == event]
+
+    def lines(self) -> list[dict[str, Any]]:
+        """All that it has said, line by line."""
         lines = self._file.read_text().splitlines(keepends=True)
-        documents = [json.loads(line) for line in lines if line.endswith("\n")]
-        return [each for each in documents if each.get("event") == event]
+        return [json.loads(line) for line in lines if line.endswith("\n")]
 
     def switch_off(self) -> int:
         if self._process.poll() is None:
@@ -54,9 +58,9 @@ class Lights:
         for light in self._running:
             light.switch_off()
 
-    def start(self, name: str, *arguments: object) -> Light:
-        """Run `lamp` with these arguments; the name is its log's."""
-        light = Light(self._lamp, self._logs / f"{name}.jsonl", *arguments)
+    def start(self, name: str, *arguments: object, pace: float | None = PACE_SECONDS) -> Light:
+        """Run `lamp` with these arguments; the name is its log's, the pace that of its lights, if it is lights."""
+        light = Light(self._lamp, self._logs / f"{name}.jsonl", *arguments, pace=pace)
         self._running.append(light)
         return light
 

@@ -15,6 +15,8 @@ from rich.text import Text
 from local import demo_picture as picture
 from local.demo_cloud import EXAMPLE, Aws, Lamp, fleet
 from local.demo_compromise import STOLEN, Compromise
+from local.demo_groups import ROWS as OF_GROUPS
+from local.demo_groups import Groups
 from local.demo_lights import Lights
 from local.demo_mqtt import (
     Broker,
@@ -68,6 +70,10 @@ class Demo:
         self.attach()
         self.fetch_key()
         with Lights(self.lamp, self.elsewhere) as lights:
+            groups = Groups(self.report, self.lamp, self.aws, lights, self.elsewhere)
+            groups.create()
+            groups.fill()
+            groups.drain()
             renewal = Renewal(self.report, self.lamp, self.aws, self.broker, lights, self.elsewhere)
             renewal.make()
             # While certificates grow old enough to be due, there is time for more.
@@ -78,9 +84,9 @@ class Demo:
             self.delete()
             renewal.sweep()
         self.created[STOLEN]["certificateId"] = compromise.enrolled
-        self.rows += SHORT_LIVED
-        self.names += renewal.names
-        self.created |= renewal.created
+        self.rows += [*OF_GROUPS, *SHORT_LIVED]
+        self.names += [*groups.names, *renewal.names]
+        self.created |= groups.created | renewal.created
         self.count_what_is_left({compromise.stolen})
 
     def apply_catalog(self) -> None:

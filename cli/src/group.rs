@@ -2,25 +2,50 @@
 
 mod cases;
 mod explain;
+mod list;
+mod put;
+mod watch;
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use lamplighter_domain::group::Language;
 
+use crate::api::Api;
 use crate::failure::{Exit, Failure};
 use crate::output::Format;
 
 /// What can be done with dynamic groups.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Try a query on a device's document, or a file of cases; nothing is sent
+    /// List all dynamic groups
+    List,
+    /// Show one dynamic group: its definition, and how far it is
+    Show(Named),
+    /// List the members of a dynamic group
+    Members(list::Members),
+    /// Define a dynamic group, or change its definition; --dry-run says first
+    /// who would enter and leave
+    Put(put::Arguments),
+    /// Remove a dynamic group; its members leave it
+    Delete(Named),
+    /// Follow who enters and leaves a dynamic group, as it happens
+    Watch(watch::Arguments),
+    /// Try a query on a device, or a file of cases
     #[command(
         after_help = "A file of cases is a JSON array of {id, query, device, expected}, or \
                             one such object a line. The answer is one JSON object a line: {id, \
-                            result: true, false or \"error\", message}."
+                            result: true, false or \"error\", message}. Nothing is sent, unless \
+                            the document of a device in the registry is asked for."
     )]
     Test(Test),
+}
+
+/// Which group.
+#[derive(Debug, Args)]
+pub(crate) struct Named {
+    /// The group's name
+    name: String,
 }
 
 /// Either a file of cases, or one query and one device.
@@ -35,9 +60,10 @@ pub(crate) struct Test {
     #[arg(long, requires = "device", required_unless_present = "cases")]
     query: Option<String>,
 
-    /// The device's document, a JSON file
-    #[arg(long, value_name = "FILE", requires = "query")]
-    device: Option<PathBuf>,
+    /// The device's document, a JSON file; or the name of a device in the
+    /// registry, where there is no such file
+    #[arg(long, value_name = "FILE|THING", requires = "query")]
+    device: Option<String>,
 
     /// Read the extensions too that AWS IoT does not understand: versions
     /// (<semver"1.10.0") and dynamicGroupNames
@@ -45,8 +71,27 @@ pub(crate) struct Test {
     beyond_aws: bool,
 }
 
-pub(crate) fn run(command: &Command, format: Format) -> Result<Exit, Failure> {
-    let Command::Test(test) = command;
+pub(crate) async fn run(
+    command: &Command,
+    connect: impl AsyncFn() -> Result<Api, Failure>,
+    format: Format,
+) -> Result<Exit, Failure> {
+    match command {
+        Command::List => list::all(&connect().await?, format).await,
+        Command::Show(named) => list::show(&named.name, &connect().await?, format).await,
+        Command::Members(members) => list::members(members, &connect().await?, format).await,
+        Command::Put(arguments) => put::run(arguments, connect, format).await,
+        Command::Delete(named) => put::delete(&named.name, &connect().await?, format).await,
+        Command::Watch(arguments) => watch::run(arguments, &connect().await?, format).await,
+        Command::Test(arguments) => test(arguments, connect, format).await,
+    }
+}
+
+async fn test(
+    test: &Test,
+    connect: impl AsyncFn() -> Result<Api, Failure>,
+    format: Format,
+) -> Result<Exit, Failure> {
     let language = if test.beyond_aws {
         Language::Extended
     } else {
@@ -54,10 +99,14 @@ pub(crate) fn run(command: &Command, format: Format) -> Result<Exit, Failure> {
     };
     match (&test.cases, &test.query, &test.device) {
         (Some(file), _, _) => cases::run(file, language),
-        (None, Some(query), Some(device)) => explain::run(query, device, language, format),
+        (None, Some(query), Some(device)) => {
+            let parsed = explain::parse(query, language)?;
+            let document = explain::document(device, connect).await?;
+            explain::explain(&parsed, &document, format)
+        }
         _ => Err(Failure::usage(
             "neither cases nor a query with its device",
-            "Give --cases FILE, or --query QUERY --device FILE.",
+            "Give --cases FILE, or --query QUERY --device FILE|THING.",
         )),
     }
 }

@@ -119,7 +119,7 @@ async fn run(lamp: &Lamp) -> Result<Exit, Failure> {
             device::run(command, connect, (&lamp.target, lamp.tries), lamp.output).await
         }
         Group::Fleet(command) => fleet::run(command, &lamp.target, lamp.output).await,
-        Group::Groups(command) => group::run(command, lamp.output),
+        Group::Groups(command) => group::run(command, connect, lamp.output).await,
         Group::Cert(command) => cert::run(command, &connect().await?, lamp.output, now()).await,
         Group::Case(command) => case::run(command, &connect().await?, lamp.output).await,
         Group::Policy(command) => policy::run(command, &connect().await?, lamp.output).await,

@@ -2,19 +2,18 @@
 
 use std::path::Path;
 
-use lamplighter_domain::group::{Clause, Document, Language, Query};
+use lamplighter_domain::group::{Clause, Document, Language, Parsed, Query};
+use lamplighter_domain::names::ThingName;
 use serde_json::{Value, json};
 
+use super::list::pages;
 use super::read;
+use crate::api::{Api, Call};
 use crate::failure::{Exit, Failure};
 use crate::output::{self, Format};
 
-pub(super) fn run(
-    query: &str,
-    device: &Path,
-    language: Language,
-    format: Format,
-) -> Result<Exit, Failure> {
+/// Reads a query, and points at what is wrong with it.
+pub(super) fn parse(query: &str, language: Language) -> Result<Parsed, Failure> {
     let parsed = Query::parse(query, language).map_err(|error| {
         output::note(&error.pointing(query));
         error.into_failure("query")
@@ -22,7 +21,15 @@ pub(super) fn run(
     for warning in &parsed.warnings {
         output::note(&format!("{}\nwarning: {warning}", warning.pointing(query)));
     }
-    let explanation = parsed.query.explain(&document(device)?);
+    Ok(parsed)
+}
+
+pub(super) fn explain(
+    parsed: &Parsed,
+    document: &Document,
+    format: Format,
+) -> Result<Exit, Failure> {
+    let explanation = parsed.query.explain(document);
     if format.is_json() {
         output::document(&json!({
             "query": parsed.query.to_string(),
@@ -36,16 +43,31 @@ pub(super) fn run(
     Ok(Exit::Done)
 }
 
-fn document(file: &Path) -> Result<Document, Failure> {
-    if !file.exists() {
+/// A device's document: of a file, or of the registry. `dynamicGroupNames` are
+/// the groups that it is in at this moment.
+pub(super) async fn document(
+    device: &str,
+    connect: impl AsyncFn() -> Result<Api, Failure>,
+) -> Result<Document, Failure> {
+    let file = Path::new(device);
+    if file.exists() {
+        let document: Value = serde_json::from_str(&read(file)?)
+            .map_err(|error| Failure::usage(format!("{}: {error}", file.display()), ""))?;
+        return Ok(Document::from_json(&document)?);
+    }
+    if ThingName::parse(device).is_err() || file.extension().is_some_and(|e| e == "json") {
         return Err(Failure::usage(
-            format!("{}: there is no such file", file.display()),
+            format!("{device}: there is no such file"),
             "Give the device's document as a JSON file: {\"thingName\": …, \"attributes\": {…}, \
-             \"shadow\": {\"reported\": {…}}, …}.",
+             \"shadow\": {\"reported\": {…}}, …}; or the name of a device.",
         ));
     }
-    let document: Value = serde_json::from_str(&read(file)?)
-        .map_err(|error| Failure::usage(format!("{}: {error}", file.display()), ""))?;
+    let api = connect().await?;
+    let call = Call::get(&["devices", device, "document"]);
+    let mut document = api.send(call).await?.body;
+    let groups = pages(&api, &["devices", device, "groups"], usize::MAX, |_| {}).await?;
+    let names = groups.items.iter().map(|item| item["group"].clone());
+    document["dynamicGroupNames"] = names.collect();
     Ok(Document::from_json(&document)?)
 }
 

@@ -41,6 +41,13 @@ async fn read(table: &Table, request: &http::Request) -> Result<Value, Failure> 
         "GET /groups/{groupName}/members" => {
             group_queries::members(table, &group(request)?, text(request)).await
         }
+        "GET /groups/{groupName}/changes" => {
+            group_queries::changes(table, &group(request)?, text(request)).await
+        }
+        "GET /devices/{thingName}/document" => {
+            let name = ThingName::parse(http::path(request, "thingName"))?;
+            group_queries::document(table, &name).await
+        }
         "GET /operations/{operationId}" => {
             query::operation(
                 table,

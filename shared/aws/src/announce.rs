@@ -1,5 +1,6 @@
 //! Announces what the registry's stream tells: operations that have ended, and
-//! groups that devices entered and left, once their member rows say so too.
+//! groups that devices entered and left, once their member rows say so too. A
+//! change of definitions starts the sweep of all devices.
 
 use aws_config::SdkConfig;
 use aws_lambda_events::dynamodb::{Event, EventRecord};
@@ -13,6 +14,7 @@ use lamplighter_domain::operation::{Operation, OperationStatus};
 use lamplighter_domain::time::Moment;
 use serde::Deserialize;
 
+use crate::group_sweep_start::Starter;
 use crate::members::{self, Jobs};
 use crate::table::Table;
 use crate::{failure, setup, telemetry};
@@ -29,6 +31,8 @@ pub struct Announcer {
     pub bus: String,
     /// The registry.
     pub table: Table,
+    /// What starts sweeps, once definitions have changed.
+    pub sweeps: Starter,
 }
 
 /// An announcement, and the change that it stems from.
@@ -43,6 +47,13 @@ struct Row {
     sk: String,
 }
 
+/// `DEFINITIONS / VERSION`, as far as a sweep is started by it.
+#[derive(Deserialize)]
+struct Versions {
+    #[serde(default)]
+    version: u64,
+}
+
 #[derive(Default, Deserialize)]
 struct Before {
     status: Option<OperationStatus>,
@@ -55,6 +66,7 @@ impl Announcer {
             events: aws_sdk_eventbridge::Client::new(sdk),
             bus: setup::required("BUS_NAME")?,
             table: Table::from_env(sdk)?,
+            sweeps: Starter::from_env(sdk)?,
         })
     }
 
@@ -191,11 +203,22 @@ impl Announcer {
                 let millis = change.approximate_creation_date_time.timestamp_millis();
                 let at = Moment(u64::try_from(millis).unwrap_or_default());
                 let mut steps = steps(before.as_ref(), after.as_ref(), at);
-                members::derive(&self.table, &steps).await?;
                 for step in steps.iter_mut().filter(|step| step.entered) {
                     step.job = jobs.of(&self.table, &step.group).await?;
                 }
+                members::derive(&self.table, &steps).await?;
                 Ok(steps.into_iter().map(Announcement::from).collect())
+            }
+            "VERSION" => {
+                let version = |item: serde_dynamo::Item| -> Result<u64, Failure> {
+                    let row: Versions = serde_dynamo::from_item(item).map_err(unreadable)?;
+                    Ok(row.version)
+                };
+                let (before, after) = (version(change.old_image)?, version(change.new_image)?);
+                if after > before {
+                    self.sweeps.start(after).await?;
+                }
+                Ok(Vec::new())
             }
             _ => Ok(Vec::new()),
         }

@@ -19,10 +19,12 @@ use crate::organisation::Organisation;
 use crate::table::Table;
 use crate::updates::Updates;
 
+mod definitions;
 mod ensure;
 mod materialise;
 mod moves;
 mod observe;
+mod one_group;
 
 pub use moves::Progress;
 

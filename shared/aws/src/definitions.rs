@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use lamplighter_domain::Failure;
+use lamplighter_domain::building::ShardRow;
 use lamplighter_domain::catalog::DefinitionRow;
 use lamplighter_domain::membership::{Definitions, DefinitionsVersion};
 
 use crate::failure;
-use crate::table::{self, DEFINITION_PREFIX, DEFINITIONS, Key, Table};
+use crate::table::{self, DEFINITION_PREFIX, DEFINITIONS, Key, SWEEP_PREFIX, Table};
 
 /// How often definitions that change while they are read are read again.
 const MOST_READS: usize = 3;
@@ -55,8 +56,19 @@ impl Kept {
 }
 
 async fn version(table: &Table) -> Result<u64, Failure> {
+    Ok(versions(table).await?.version)
+}
+
+/// The newest version, and the one that every device was asked by last.
+pub(crate) async fn versions(table: &Table) -> Result<DefinitionsVersion, Failure> {
     let row: Option<DefinitionsVersion> = table.get(&Key::definitions()).await?;
-    Ok(row.unwrap_or_default().version)
+    Ok(row.unwrap_or_default())
+}
+
+/// How far the newest sweep is, shard by shard.
+pub(crate) async fn shard_rows(table: &Table) -> Result<Vec<ShardRow>, Failure> {
+    let items = table.beginning(DEFINITIONS, SWEEP_PREFIX).await?;
+    items.into_iter().map(table::read).collect()
 }
 
 /// Definitions by name, those after one name, and so many at most; and whether

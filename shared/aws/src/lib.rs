@@ -7,7 +7,7 @@
 
 #[cfg(feature = "iot")]
 pub mod account;
-#[cfg(all(feature = "dynamodb", feature = "eventbridge"))]
+#[cfg(all(feature = "dynamodb", feature = "eventbridge", feature = "sfn"))]
 pub mod announce;
 #[cfg(all(feature = "dynamodb", feature = "kms"))]
 pub mod authorities;
@@ -55,6 +55,10 @@ pub mod failure;
 #[cfg(feature = "dynamodb")]
 pub mod group_queries;
 #[cfg(all(feature = "dynamodb", feature = "iot", feature = "iotdata"))]
+pub mod group_sweep;
+#[cfg(feature = "sfn")]
+pub mod group_sweep_start;
+#[cfg(all(feature = "dynamodb", feature = "iot", feature = "iotdata"))]
 pub mod groups;
 #[cfg(all(feature = "dynamodb", feature = "kms", feature = "s3"))]
 pub mod handout;
@@ -73,7 +77,7 @@ mod key_owners;
     feature = "sfn"
 ))]
 pub mod links;
-#[cfg(all(feature = "dynamodb", feature = "eventbridge"))]
+#[cfg(all(feature = "dynamodb", feature = "eventbridge", feature = "sfn"))]
 mod members;
 #[cfg(feature = "iot")]
 mod memberships;
@@ -90,6 +94,8 @@ pub mod preregister;
 #[cfg(feature = "dynamodb")]
 pub mod query;
 pub mod queue;
+#[cfg(feature = "dynamodb")]
+mod reads;
 #[cfg(all(
     feature = "dynamodb",
     feature = "iot",

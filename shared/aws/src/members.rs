@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{Delete, Put, Update};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use lamplighter_domain::building::Change;
 use lamplighter_domain::catalog::DefinitionRow;
 use lamplighter_domain::membership::{MemberRow, Step, member_shard};
 use lamplighter_domain::names::{GroupName, JobTemplateName};
 use lamplighter_domain::{Failure, Kind};
 
+use crate::clock;
 use crate::table::{self, Key, Table};
 
 /// How many groups of a device are worked on at once.
@@ -38,8 +40,8 @@ async fn derive_one(table: &Table, step: &Step) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The row and its partition's count change together. Where the row is as it is
-/// to be, that was done before.
+/// The row, its partition's count and what followers read change together. Where
+/// the row is as it is to be, that was done before.
 async fn change(table: &Table, step: &Step) -> Result<(), Failure> {
     let member = Key::member(&step.group, &step.thing_name);
     let row = if step.entered {
@@ -71,8 +73,13 @@ async fn change(table: &Table, step: &Step) -> Result<(), Failure> {
             ":change",
             table::attribute(&if step.entered { 1 } else { -1 })?,
         );
+    let told = Change::new(&step.clone().into(), clock::now());
+    let key = Key::change(&step.group, &step.thing_name, &told.key);
+    let told = Put::builder()
+        .table_name(&table.name)
+        .set_item(Some(table::write(&key, &told.row)?));
     table
-        .transact(vec![row, table::update(count)?])
+        .transact(vec![row, table::update(count)?, table::put(told)?])
         .await
         .map(drop)
 }

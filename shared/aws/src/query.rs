@@ -31,7 +31,11 @@ pub async fn list(table: &Table, query: ListQuery) -> Result<Value, Failure> {
     Ok(answer)
 }
 
-async fn read_index(table: &Table, next: &Read) -> Result<(Vec<DeviceRecord>, bool), Failure> {
+/// Some devices of one shard of the listing, and whether it has more.
+pub(crate) async fn read_index(
+    table: &Table,
+    next: &Read,
+) -> Result<(Vec<DeviceRecord>, bool), Failure> {
     let mut query = table
         .client
         .query()

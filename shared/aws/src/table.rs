@@ -38,7 +38,7 @@ pub struct Table {
 }
 
 /// An item's two keys.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
     /// The partition key.
     pub pk: String,
@@ -136,6 +136,16 @@ impl Key {
         Self::new(DEFINITIONS.to_owned(), "VERSION")
     }
 
+    /// `DEFINITIONS / SWEEP#NN`: how far a sweep is in one shard.
+    pub fn sweep_of_groups(shard: u32) -> Self {
+        Self::new(DEFINITIONS.to_owned(), format!("{SWEEP_PREFIX}{shard:02}"))
+    }
+
+    /// `DEFINITIONS / REMOVED#name`: a dynamic group whose members are leaving.
+    pub fn removed(name: &GroupName) -> Self {
+        Self::new(DEFINITIONS.to_owned(), format!("{REMOVED_PREFIX}{name}"))
+    }
+
     /// `DEVICE#name / DOCUMENT`: what queries are asked about.
     pub fn document(name: &ThingName) -> Self {
         Self::new(device_partition(name), "DOCUMENT")
@@ -150,6 +160,12 @@ impl Key {
     pub fn member(group: &GroupName, name: &ThingName) -> Self {
         let pk = member_partition(group, member_shard(name));
         Self::new(pk, format!("{MEMBER_PREFIX}{name}"))
+    }
+
+    /// `GROUP#group#NN / CHANGE#time#id`: one enter or leave.
+    pub fn change(group: &GroupName, name: &ThingName, key: &str) -> Self {
+        let pk = member_partition(group, member_shard(name));
+        Self::new(pk, format!("{CHANGE_PREFIX}{key}"))
     }
 
     /// `GROUP#group#NN / COUNT`: how many members one partition has.
@@ -184,6 +200,12 @@ impl Key {
         Self::new("SWEEP#LATEST".to_owned(), "POINTER")
     }
 
+    /// The keys of an item.
+    pub fn of(item: &Item) -> Option<Self> {
+        let text = |name: &str| Some(item.get(name)?.as_s().ok()?.clone());
+        Some(Self::new(text("PK")?, text("SK")?))
+    }
+
     /// The keys as an item.
     pub fn item(&self) -> Item {
         HashMap::from([
@@ -200,6 +222,12 @@ pub const CATALOG: &str = "CATALOG";
 pub const DEFINITIONS: &str = "DEFINITIONS";
 /// How a definition's sort key begins.
 pub const DEFINITION_PREFIX: &str = "GROUP#";
+/// How the sort key of a shard of their sweep begins.
+pub const SWEEP_PREFIX: &str = "SWEEP#";
+/// How the sort key of a removed group begins.
+pub const REMOVED_PREFIX: &str = "REMOVED#";
+/// How the sort key of an enter or leave begins.
+pub const CHANGE_PREFIX: &str = "CHANGE#";
 /// How a member's sort key begins.
 pub const MEMBER_PREFIX: &str = "MEMBER#";
 

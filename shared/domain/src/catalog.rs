@@ -30,6 +30,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod thing_type;
+mod together;
 mod versions;
 
 pub use advice::Warning;
@@ -42,6 +43,7 @@ pub use removal::looks;
 pub use seen::{BillingGroupSeen, GroupSeen, Observed, ThingTypeSeen, Users};
 pub use template::JobTemplate;
 pub use thing_type::{DEPRECATED_MILLIS, TypeRow};
+pub use together::{check_put, is_static};
 pub use versions::{NextVersion, next_version};
 
 /// A checked catalog: every reference leads somewhere within it.

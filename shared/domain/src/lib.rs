@@ -21,6 +21,7 @@
 
 pub mod announcement;
 pub mod authority;
+pub mod building;
 pub mod catalog;
 pub mod claim;
 pub mod compromise;

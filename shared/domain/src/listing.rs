@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use percent_encoding::percent_decode_str;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::device::{DeviceRecord, DeviceStatus, LISTING_SHARDS, listing_shard};
@@ -139,14 +140,11 @@ impl Filters {
             position: position.clone(),
             filters: self.digest(),
         };
-        URL_SAFE_NO_PAD.encode(serde_json::to_vec(&cursor).unwrap_or_default())
+        to_cursor(&cursor)
     }
 
-    fn position(&self, cursor: &str) -> Result<Position, Failure> {
-        let read = URL_SAFE_NO_PAD
-            .decode(cursor)
-            .ok()
-            .and_then(|json| serde_json::from_slice::<Cursor>(&json).ok());
+    pub(crate) fn position(&self, cursor: &str) -> Result<Position, Failure> {
+        let read = from_cursor::<Cursor>(cursor);
         let Some(Cursor { position, filters }) = read.filter(|c| c.position.shard < LISTING_SHARDS)
         else {
             return Err(Failure::invalid(
@@ -243,9 +241,26 @@ impl Page {
     }
 
     /// Where the next page begins; nothing after the last.
-    pub fn next_cursor(&self) -> Option<String> {
-        (!self.done).then(|| self.query.filters.cursor(&self.position))
+    pub fn next_position(&self) -> Option<&Position> {
+        (!self.done).then_some(&self.position)
     }
+
+    /// The same, as callers hand it back.
+    pub fn next_cursor(&self) -> Option<String> {
+        let position = self.next_position()?;
+        Some(self.query.filters.cursor(position))
+    }
+}
+
+/// Text that callers hand back as they got it.
+pub(crate) fn to_cursor(what: &impl Serialize) -> String {
+    URL_SAFE_NO_PAD.encode(serde_json::to_vec(what).unwrap_or_default())
+}
+
+/// What [`to_cursor`] was given; nothing from any other text.
+pub(crate) fn from_cursor<T: DeserializeOwned>(text: &str) -> Option<T> {
+    let json = URL_SAFE_NO_PAD.decode(text).ok()?;
+    serde_json::from_slice(&json).ok()
 }
 
 /// One part of a query string, percent-decoded.

@@ -99,4 +99,7 @@ pub struct CountRow {
 pub struct DefinitionsVersion {
     /// Counts the changes of all definitions.
     pub version: u64,
+    /// The version under which every device was asked last.
+    #[serde(default)]
+    pub swept: u64,
 }

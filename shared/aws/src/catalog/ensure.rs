@@ -1,17 +1,14 @@
 //! Carries out one step of a plan.
 
-use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem, Update};
 use lamplighter_domain::Failure;
-use lamplighter_domain::catalog::{
-    Definition, DefinitionRow, DefinitionStatus, Item, Policy, Step, TypeRow,
-};
+use lamplighter_domain::catalog::{Item, Policy, Step, TypeRow};
 use lamplighter_domain::names::{GroupName, ThingTypeName};
 use lamplighter_domain::stop::Lock;
 
 use super::moves::{Progress, Time};
 use super::{Catalogs, Topics};
 use crate::policy_versions;
-use crate::table::{self, Key};
+use crate::table::Key;
 
 /// What a step came to.
 pub(super) enum Ensured {
@@ -167,54 +164,5 @@ impl Catalogs {
             return Err(stopped());
         }
         Ok(())
-    }
-
-    async fn put_definition(&self, definition: &Definition) -> Result<(), Failure> {
-        let key = Key::definition(&definition.name);
-        let before: Option<DefinitionRow> = self.table.get(&key).await?;
-        let was = before.as_ref().map(|before| &before.definition);
-        self.materialise(definition, was).await?;
-        let row = DefinitionRow {
-            definition: definition.clone(),
-            revision: before.map_or(1, |before| before.revision + 1),
-            status: DefinitionStatus::Active,
-        };
-        let put = Put::builder()
-            .table_name(&self.table.name)
-            .set_item(Some(table::write(&key, &row)?))
-            .build()
-            .map_err(table::incomplete)?;
-        self.changed(TransactWriteItem::builder().put(put).build())
-            .await
-    }
-
-    /// What AWS holds of it goes first: by the row it is known what that is.
-    async fn forget_definition(&self, name: &GroupName) -> Result<(), Failure> {
-        let key = Key::definition(name);
-        let row: Option<DefinitionRow> = self.table.get(&key).await?;
-        if let Some(row) = row {
-            self.dematerialise(name, row.definition.materialize).await?;
-        }
-        let delete = Delete::builder()
-            .table_name(&self.table.name)
-            .set_key(Some(key.item()))
-            .build()
-            .map_err(table::incomplete)?;
-        self.changed(TransactWriteItem::builder().delete(delete).build())
-            .await
-    }
-
-    /// Changes a definition, and with it the version of all of them, by which
-    /// whoever keeps them knows that one has changed.
-    async fn changed(&self, change: TransactWriteItem) -> Result<(), Failure> {
-        let version = Update::builder()
-            .table_name(&self.table.name)
-            .set_key(Some(Key::definitions().item()))
-            .update_expression("ADD version :one")
-            .expression_attribute_values(":one", table::attribute(&1)?)
-            .build()
-            .map_err(table::incomplete)?;
-        let version = TransactWriteItem::builder().update(version).build();
-        self.table.transact(vec![change, version]).await.map(drop)
     }
 }

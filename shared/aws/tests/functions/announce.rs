@@ -2,6 +2,7 @@
 
 use aws_lambda_events::dynamodb::Event;
 use lamplighter_aws::announce::Announcer;
+use lamplighter_aws::group_sweep_start::Starter;
 use serde_json::{Value, json};
 
 use crate::cloud::Cloud;
@@ -35,15 +36,24 @@ fn taken(entries: &[bool]) -> (u16, Value) {
     )
 }
 
+fn announcer(cloud: &Cloud) -> Announcer {
+    Announcer {
+        events: aws_sdk_eventbridge::Client::new(&cloud.sdk()),
+        bus: "bus".to_owned(),
+        table: cloud.table(),
+        sweeps: Starter {
+            sfn: aws_sdk_sfn::Client::new(&cloud.sdk()),
+            workflow_arn: "sweep-groups".to_owned(),
+            settle_seconds: 5,
+        },
+    }
+}
+
 async fn check(copies: usize, bus: Vec<(u16, Value)>, failed: &[&str]) {
     let cloud = Cloud::default();
     let answers = bus.len();
     cloud.world().bus = bus.into();
-    let announcer = Announcer {
-        events: aws_sdk_eventbridge::Client::new(&cloud.sdk()),
-        bus: "bus".to_owned(),
-        table: cloud.table(),
-    };
+    let announcer = announcer(&cloud);
     let response = announcer.announce(batch(copies)).await.unwrap();
     let reported: Vec<_> = response
         .batch_item_failures
@@ -80,11 +90,7 @@ async fn what_the_bus_does_not_take_is_reported_and_delivered_again() {
 async fn the_events_are_those_of_the_schemas() {
     let cloud = Cloud::default();
     cloud.world().bus = [taken(&[true, true])].into();
-    let announcer = Announcer {
-        events: aws_sdk_eventbridge::Client::new(&cloud.sdk()),
-        bus: "bus".to_owned(),
-        table: cloud.table(),
-    };
+    let announcer = announcer(&cloud);
     announcer.announce(batch(1)).await.unwrap();
     let sent = cloud.world().calls[0].1["Entries"].clone();
     for (entry, example) in [
@@ -132,6 +138,8 @@ fn members(cloud: &Cloud) -> (Vec<String>, i64) {
                     .parse::<i64>()
                     .unwrap()
             }
+            // What followers read.
+            change if change.starts_with("CHANGE#") => {}
             _ => members.push(format!("{pk} {sk}")),
         }
     }
@@ -148,11 +156,7 @@ async fn members_are_derived_once_however_often_a_change_is_told() {
             "onEnter": {"job": "update-firmware"},
         },
     }));
-    let announcer = Announcer {
-        events: aws_sdk_eventbridge::Client::new(&cloud.sdk()),
-        bus: "bus".to_owned(),
-        table: cloud.table(),
-    };
+    let announcer = announcer(&cloud);
     let check = async |records: &[usize], told: usize, left: (&[&str], i64)| {
         cloud.world().bus = [taken(&vec![true; told])].into();
         let response = announcer.announce(memberships(records)).await.unwrap();
@@ -191,4 +195,29 @@ async fn members_are_derived_once_however_often_a_change_is_told() {
     }
     check(&[2], 1, (&[], 0)).await;
     check(&[2], 1, (&[], 0)).await;
+}
+
+#[tokio::test]
+async fn changed_definitions_start_one_sweep_a_version_and_its_end_starts_none() {
+    let event: Value = serde_json::from_str(include_str!(
+        "../../../../events/announce-changes/definitions.json"
+    ))
+    .unwrap();
+    let mut ended = event.clone();
+    for image in ["OldImage", "NewImage"] {
+        ended["Records"][0]["dynamodb"][image]["version"]["N"] = "12".into();
+    }
+    for (event, started) in [(event, Some("definitions-12")), (ended, None)] {
+        let cloud = Cloud::default();
+        let batch = serde_json::from_value(event).unwrap();
+        announcer(&cloud).announce(batch).await.unwrap();
+        let world = cloud.world();
+        let starts = world
+            .calls
+            .iter()
+            .filter(|(name, _)| name == "StartExecution");
+        let names: Vec<_> = starts.map(|(_, body)| body["name"].clone()).collect();
+        let expected: Vec<_> = started.into_iter().map(Value::from).collect();
+        assert_eq!(names, expected);
+    }
 }

@@ -59,9 +59,9 @@ pub struct OnEnter {
 #[serde(rename_all = "UPPERCASE")]
 pub enum DefinitionStatus {
     /// Not every device has been asked yet.
+    #[default]
     Building,
     /// They are.
-    #[default]
     Active,
 }
 
@@ -73,9 +73,11 @@ pub struct DefinitionRow {
     pub definition: Definition,
     /// Counts the changes of this one definition, from 1.
     pub revision: u64,
-    /// Whether its members are all known.
+    /// The version of all definitions that began with its last change. Whether
+    /// its members are all known follows from that
+    /// ([`standing`](crate::building::standing)).
     #[serde(default)]
-    pub status: DefinitionStatus,
+    pub since: u64,
 }
 
 impl Definition {
@@ -90,6 +92,11 @@ impl Definition {
             Language::Aws
         };
         Query::parse(&self.query, language)
+    }
+
+    /// Whether who is in it hangs on who is in other dynamic groups.
+    pub fn nests(&self) -> bool {
+        self.parent.is_some() || self.parsed().is_ok_and(|parsed| parsed.query.nests())
     }
 }
 

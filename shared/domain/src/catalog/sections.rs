@@ -1,13 +1,10 @@
 //! The rules of single sections of a catalog.
 
-use std::collections::BTreeSet;
-
 use super::Catalog;
 use super::advice::Warning;
-use super::definition::{Definition, Materialize, check_query};
 use super::parse::undeclared;
+use super::together::{check_together, is_static};
 use crate::failure::Failure;
-use crate::membership::Definitions;
 use crate::names::GroupName;
 
 /// AWS: "Maximum number of searchable attributes per thing type".
@@ -17,8 +14,6 @@ const MOST_TAGS: usize = 50;
 /// AWS: how long a tag's key and value may be, in characters.
 const LONGEST_TAG_KEY: usize = 128;
 const LONGEST_TAG_VALUE: usize = 256;
-/// AWS: "Maximum number of dynamic groups" of an account.
-const MOST_NATIVE: usize = 100;
 
 impl Catalog {
     pub(super) fn check_types(&self) -> Result<(), Failure> {
@@ -80,96 +75,25 @@ impl Catalog {
         &self,
         default_group: &GroupName,
     ) -> Result<Vec<Warning>, Failure> {
+        let all = &self.dynamic_groups;
         let mut warnings = Vec::new();
-        for (i, declared) in self.dynamic_groups.iter().enumerate() {
-            let path = format!("dynamicGroups[{i}]");
-            warnings.extend(check_query(&format!("{path}.query"), declared)?);
+        for (i, declared) in all.iter().enumerate() {
+            let path = format!("dynamicGroups[{i}].");
+            warnings.extend(declared.check(&path, all)?);
             let name = &declared.name;
             if name == default_group || self.groups.iter().any(|g| g.name == *name) {
-                return Err(Failure::invalid(
-                    &format!("{path}.name"),
-                    format!("{name} is a static group"),
-                    "Choose another name: what is materialised is a group of the same name.",
-                ));
-            }
-            if let Some(parent) = &declared.parent
-                && !self.dynamic_groups.iter().any(|d| d.name == *parent)
-            {
-                let at = format!("{path}.parent");
-                return Err(undeclared(&at, "dynamic group", parent.as_str()));
-            }
-            if self.is_above_itself(name) {
-                return Err(Failure::invalid(
-                    &format!("{path}.parent"),
-                    format!("the dynamic group {name} is above itself"),
-                    "Break the circle of parents.",
-                ));
-            }
-            if declared.materialize == Materialize::Native {
-                native_is_possible(&path, declared)?;
+                return Err(is_static(&path, name));
             }
             if let Some(job) = &declared.on_enter.job
                 && !self.job_templates.iter().any(|t| t.name == *job)
             {
-                let at = format!("{path}.onEnter.job");
+                let at = format!("{path}onEnter.job");
                 return Err(undeclared(&at, "job template", job.as_str()));
             }
         }
-        let native = |d: &&Definition| d.materialize == Materialize::Native;
-        let count = self.dynamic_groups.iter().filter(native).count();
-        if count > MOST_NATIVE {
-            return Err(Failure::invalid(
-                "dynamicGroups",
-                format!("{count} dynamic groups are to be AWS's own"),
-                format!("AWS allows {MOST_NATIVE} in an account; materialise the rest as static."),
-            ));
-        }
-        match self.refused_together() {
-            Some(failure) => Err(failure),
-            None => Ok(warnings),
-        }
+        check_together(all)?;
+        Ok(warnings)
     }
-
-    /// Each query may be read, and yet one of them depend on itself.
-    fn refused_together(&self) -> Option<Failure> {
-        let definitions = Definitions::compile(0, self.dynamic_groups.iter().cloned());
-        let (name, failure) = definitions.refused.into_iter().next()?;
-        let at = self
-            .dynamic_groups
-            .iter()
-            .position(|d| d.name.as_str() == name);
-        Some(failure.field(&format!("dynamicGroups[{}].query", at.unwrap_or_default())))
-    }
-
-    fn is_above_itself(&self, name: &GroupName) -> bool {
-        let parent = |name: &GroupName| {
-            let declared = self.dynamic_groups.iter().find(|d| d.name == *name);
-            declared.and_then(|d| d.parent.clone())
-        };
-        let mut seen = BTreeSet::from([name.clone()]);
-        let mut next = parent(name);
-        while let Some(above) = next {
-            if !seen.insert(above.clone()) {
-                return above == *name;
-            }
-            next = parent(&above);
-        }
-        false
-    }
-}
-
-/// AWS's own dynamic groups neither compare versions nor nest.
-fn native_is_possible(path: &str, declared: &Definition) -> Result<(), Failure> {
-    let (field, what) = match (&declared.parent, declared.semver) {
-        (_, true) => ("semver", "compare versions"),
-        (Some(_), _) => ("parent", "look into each other"),
-        (None, false) => return Ok(()),
-    };
-    Err(Failure::invalid(
-        &format!("{path}.{field}"),
-        format!("AWS's own dynamic groups do not {what}"),
-        "Materialise it as static, or not at all.",
-    ))
 }
 
 /// Whether one name is what the other becomes when its type is changed.

@@ -54,6 +54,12 @@ impl Query {
         }
     }
 
+    /// Whether it asks for other dynamic groups.
+    pub fn nests(&self) -> bool {
+        let asks = |term: &Term| term.field == Field::DynamicGroups;
+        self.expression.any_term(&asks)
+    }
+
     /// Whether it holds for this device.
     pub fn matches(&self, document: &Document) -> bool {
         self.expression

@@ -55,6 +55,18 @@ impl Definitions {
         }
     }
 
+    /// The groups that a device with this document is in.
+    pub fn groups_of(&self, row: &DocumentRow) -> BTreeSet<GroupName> {
+        let Some(document) = self.document(row) else {
+            return BTreeSet::new();
+        };
+        let members = self.matcher.session().members(&document);
+        let names = self.matcher.names_of(&members);
+        names
+            .filter_map(|name| GroupName::parse(name).ok())
+            .collect()
+    }
+
     /// The document that these definitions are asked about; nothing while there
     /// is no thing.
     pub(super) fn document(&self, row: &DocumentRow) -> Option<Document> {

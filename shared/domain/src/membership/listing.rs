@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{CountRow, MemberRow, MembershipRow};
-use crate::catalog::{DefinitionRow, DefinitionStatus};
+use crate::building::Standing;
+use crate::catalog::DefinitionRow;
 use crate::failure::Failure;
 use crate::listing::{USUAL, decoded, once, read_limit};
 use crate::names::{GroupName, ThingName};
@@ -85,9 +86,17 @@ impl NameQuery {
         self.page(shown, |member| member.thing_name.as_str())
     }
 
-    /// A page of definitions, out of those after the last page.
-    pub fn definitions(&self, found: Vec<DefinitionRow>) -> Value {
-        let shown = found.into_iter().map(|row| GroupView::new(row, None));
+    /// A page of definitions, out of those after the last page, each with where
+    /// it stands.
+    pub fn definitions(
+        &self,
+        found: Vec<DefinitionRow>,
+        standing: impl Fn(&DefinitionRow) -> Standing,
+    ) -> Value {
+        let shown = found.into_iter().map(|row| {
+            let standing = standing(&row);
+            GroupView::new(row, None, standing)
+        });
         self.page(shown.collect(), GroupView::name)
     }
 
@@ -137,7 +146,8 @@ pub struct GroupView {
     #[serde(flatten)]
     definition: Value,
     revision: u64,
-    status: DefinitionStatus,
+    #[serde(flatten)]
+    standing: Standing,
     #[serde(skip_serializing_if = "Option::is_none")]
     members: Option<u64>,
     #[serde(skip)]
@@ -145,13 +155,13 @@ pub struct GroupView {
 }
 
 impl GroupView {
-    /// A definition, and how many members its partitions have.
-    pub fn new(row: DefinitionRow, counts: Option<&[CountRow]>) -> Self {
+    /// A definition, how many members its partitions have, and where it stands.
+    pub fn new(row: DefinitionRow, counts: Option<&[CountRow]>, standing: Standing) -> Self {
         Self {
             name: row.definition.name.to_string(),
             definition: json!(row.definition),
             revision: row.revision,
-            status: row.status,
+            standing,
             members: counts.map(|counts| counts.iter().map(|count| count.members).sum()),
         }
     }
