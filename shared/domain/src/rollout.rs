@@ -20,10 +20,12 @@ pub mod event;
 pub mod execution;
 pub mod limits;
 mod operator;
+pub mod order;
 mod plan;
 mod record;
 pub mod spec;
 pub mod tally;
+pub mod target;
 pub mod view;
 pub mod wave;
 
