@@ -23,6 +23,7 @@ PATCHES = [
     "local.iot_retained",
     "local.iot_connections",
     "local.iot_tunnels",
+    "local.iot_job_control",
     "local.iot_endpoint",
     "local.iot_audit",
     "local.iot_rule_sql",

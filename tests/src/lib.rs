@@ -20,4 +20,5 @@ pub mod inventory;
 pub mod lamp;
 pub mod organisation;
 pub mod removal;
+pub mod rollout;
 pub mod rotation;

@@ -30,6 +30,9 @@ pub struct RolloutView {
     reason: Option<String>,
     counts: Counts,
     percent_settled: u64,
+    /// The wave that waits for approval.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_wave: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     wave: Option<WaveView>,
     /// How many devices a minute have been settled.
@@ -249,6 +252,7 @@ impl RolloutView {
                 .checked_div(counts.targets)
                 .unwrap_or(100)
                 .min(100),
+            next_wave: rollout.awaits_approval().then_some(rollout.waves + 1),
             wave: wave.map(|wave| WaveView {
                 number: wave.number,
                 size: wave.taken,
