@@ -164,7 +164,10 @@ pub async fn executions(cloud: &Cloud, job: &str) -> Vec<String> {
 
 /// A light says how its execution stands.
 pub async fn answered(cloud: &Cloud, thing: &str, job: &str, status: &str, reason: &str) {
-    let body = json!({"status": status, "statusDetails": {"reason": reason}});
+    let mut body = json!({"status": status});
+    if !reason.is_empty() {
+        body["statusDetails"] = json!({"reason": reason});
+    }
     let ask = Ask::new("POST", format!("/things/{thing}/jobs/{job}")).text(body.to_string());
     cloud.aws("iot-jobs-data", &ask).await.expect(200);
 }

@@ -347,6 +347,7 @@ async fn what_cannot_be_is_refused_before_anything_is_sent() {
     let ask = Ask::new("POST", "/jobs").text(body.to_string());
     deliver(cloud, &ask).await.expect(409);
     let job = job.as_str().expect("an id");
+    wave(cloud, job, 1, 2).await;
     told(cloud, job, "cancel", json!({"running": true})).await;
     until(cloud, job, "stopped", |seen| seen["status"] == "STOPPED").await;
     assert_eq!(seen(cloud, job).await["counts"]["targets"], 2);
