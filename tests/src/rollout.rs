@@ -117,24 +117,46 @@ pub async fn until(cloud: &Cloud, job: &str, what: &str, enough: impl Fn(&Value)
     }
 }
 
-/// Lets the minute between two jobs have passed, and wakes the workflow: the
-/// first wave is approved already, so it is told nothing new.
+/// Lets the minute between two jobs have passed.
 async fn hurry(cloud: &Cloud, job: &str) {
+    let rested = "notBefore > :past AND leaseUntil < :past";
+    if set_past(cloud, job, "notBefore", rested).await {
+        poke(cloud, job).await;
+    }
+}
+
+/// Lets the time of the wave under way be over.
+pub async fn time_over(cloud: &Cloud, job: &str) {
+    let begun = Instant::now();
+    while !set_past(cloud, job, "wave.deadline", "leaseUntil < :past").await {
+        assert!(begun.elapsed() < PATIENCE, "{job} is at work all the time");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    poke(cloud, job).await;
+}
+
+async fn set_past(cloud: &Cloud, job: &str, what: &str, condition: &str) -> bool {
     let update = json!({
         "TableName": cloud.stack("TableName"),
         "Key": {"PK": {"S": format!("ROLLOUT#{job}")}, "SK": {"S": "ROLLOUT"}},
-        "UpdateExpression": "SET notBefore = :past",
-        "ConditionExpression": "notBefore > :past AND leaseUntil < :past",
+        // As who changes it: what was read before is not written over it.
+        "UpdateExpression": format!("SET {what} = :past ADD #v :past"),
+        "ConditionExpression": condition,
+        "ExpressionAttributeNames": {"#v": "version"},
         "ExpressionAttributeValues": {":past": {"N": "1"}},
     });
     let ask = Ask::new("POST", "/")
         .text(update.to_string())
         .header("content-type", "application/x-amz-json-1.0")
         .header("x-amz-target", "DynamoDB_20120810.UpdateItem");
-    if cloud.aws("dynamodb", &ask).await.status == 200 {
-        let ask = Ask::new("POST", format!("/jobs/{job}/approve")).text(r#"{"wave": 1}"#);
-        cloud.api(&ask).await;
-    }
+    cloud.aws("dynamodb", &ask).await.status == 200
+}
+
+/// Wakes the workflow: the first wave is approved already, so it is told
+/// nothing new.
+async fn poke(cloud: &Cloud, job: &str) {
+    let ask = Ask::new("POST", format!("/jobs/{job}/approve")).text(r#"{"wave": 1}"#);
+    cloud.api(&ask).await;
 }
 
 /// The wave under way has its job in AWS, and these lights are told of it.

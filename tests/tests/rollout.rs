@@ -7,7 +7,7 @@ use lamplighter_tests::inventory::{describe, iot};
 use lamplighter_tests::organisation::put_into;
 use lamplighter_tests::removal::deleted;
 use lamplighter_tests::rollout::{
-    Lights, answered, executions, runs, seen, started, told, until, uploaded, wave,
+    Lights, answered, executions, runs, seen, started, time_over, told, until, uploaded, wave,
 };
 use serde_json::{Value, json};
 
@@ -198,6 +198,27 @@ async fn what_people_do_in_aws_is_noticed_and_nothing_hangs() {
     .await;
 }
 
+#[tokio::test]
+async fn a_dead_light_is_unreached_and_holds_nobody_up() {
+    let cloud = &Cloud::open();
+    let lights = Lights::new(cloud, 2).await;
+    let rollout = json!({"waves": ["100%"]});
+    let job = started(cloud, &lights.blink(lights.all(), rollout)).await;
+    let told_of = wave(cloud, &job, 1, 2).await;
+    answered(cloud, &told_of[0], &format!("{job}-w1"), "SUCCEEDED", "").await;
+    until(cloud, &job, "counted", |seen| {
+        seen["counts"]["succeeded"] == 1
+    })
+    .await;
+    time_over(cloud, &job).await;
+    let done = until(cloud, &job, "done", |seen| seen["status"] == "DONE").await;
+    assert_eq!(done["counts"]["unreached"], 1, "{done}");
+    let aws = describe(cloud, &format!("/jobs/{job}-w1"))
+        .await
+        .expect(200);
+    assert_eq!(aws["job"]["jobProcessDetails"]["numberOfCanceledThings"], 1);
+}
+
 /// Lets a light have joined a while ago, as time would.
 async fn age_joiner(cloud: &Cloud, job: &str, thing: &str) -> bool {
     let table = cloud.stack("TableName");
@@ -245,15 +266,19 @@ async fn who_joins_later_has_a_wave_of_its_own() {
     })
     .await;
     assert!(age_joiner(cloud, &job, &late).await);
-    assert_eq!(wave(cloud, &job, 2, 1).await, [late.clone()]);
-    let aws = describe(cloud, &format!("/jobs/{job}-w2"))
-        .await
-        .expect(200);
+    // A wave that came too early for it was empty.
+    let told_of = until(cloud, &job, "told", |seen| {
+        !seen["wave"]["startedAt"].is_null()
+    })
+    .await;
+    let name = told_of["wave"]["jobId"].as_str().expect("an id");
+    assert_eq!(executions(cloud, name).await, [late.clone()]);
+    let aws = describe(cloud, &format!("/jobs/{name}")).await.expect(200);
     assert_eq!(
         aws["job"]["jobExecutionsRolloutConfig"]["maximumPerMinute"],
         2
     );
-    answered(cloud, &late, &format!("{job}-w2"), "SUCCEEDED", "").await;
+    answered(cloud, &late, name, "SUCCEEDED", "").await;
     until(cloud, &job, "following", |seen| {
         seen["counts"]["succeeded"] == 2
     })
