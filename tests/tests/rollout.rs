@@ -128,7 +128,7 @@ async fn a_wave_is_stopped_by_failures_and_the_failed_have_another_turn() {
     let aws = describe(cloud, &format!("/jobs/{name}")).await.expect(200);
     assert_eq!(aws["job"]["status"], "CANCELED");
 
-    told(cloud, &job, "resume", Value::Null).await;
+    told(cloud, &job, "resume", json!({})).await;
     // Who had no turn has one now, and nobody else.
     assert_eq!(wave(cloud, &job, 2, 1).await, [told_of[2].clone()]);
     answered(cloud, &told_of[2], &format!("{job}-w2"), "SUCCEEDED", "").await;
@@ -140,7 +140,7 @@ async fn a_wave_is_stopped_by_failures_and_the_failed_have_another_turn() {
         "{done}"
     );
 
-    told(cloud, &job, "retry", Value::Null).await;
+    told(cloud, &job, "retry", json!({})).await;
     assert_eq!(wave(cloud, &job, 3, 1).await, [told_of[1].clone()]);
     answered(cloud, &told_of[1], &format!("{job}-w3"), "SUCCEEDED", "").await;
     let done = until(cloud, &job, "done", |seen| seen["status"] == "DONE").await;
@@ -166,7 +166,7 @@ async fn what_people_do_in_aws_is_noticed_and_nothing_hangs() {
         paused["reason"],
         "the job of wave 1 was cancelled or deleted in AWS"
     );
-    told(cloud, &job, "resume", Value::Null).await;
+    told(cloud, &job, "resume", json!({})).await;
     assert_eq!(wave(cloud, &job, 2, 2).await, first);
 
     // One is removed as it is to be, the other's execution is deleted by hand.
@@ -178,12 +178,12 @@ async fn what_people_do_in_aws_is_noticed_and_nothing_hangs() {
     // A pause cancels what has not begun; stopping with force, all.
     let name = format!("{job}-w3");
     answered(cloud, &second[0], &name, "IN_PROGRESS", "").await;
-    told(cloud, &job, "pause", Value::Null).await;
+    told(cloud, &job, "pause", json!({})).await;
     until(cloud, &job, "paused", |seen| {
         seen["status"] == "PAUSED" && seen["wave"].is_null()
     })
     .await;
-    told(cloud, &job, "resume", Value::Null).await;
+    told(cloud, &job, "resume", json!({})).await;
     // Who has begun goes on there, and is in no other wave.
     assert_eq!(wave(cloud, &job, 4, 1).await, [second[1].clone()]);
     told(cloud, &job, "cancel", json!({"running": true})).await;
