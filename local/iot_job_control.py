@@ -3,13 +3,12 @@
 AWS rules restored: "AWS IoT Device Management endpoints and quotas" (a job has
 at most 100 targets, its document at most 32,768 bytes); `CreateJob` and
 `SchedulingConfig`, AWS IoT API Reference (rates, retries and presigned URLs
-within their bounds; a start 30 minutes to a year away, an end 30 minutes to two
-years away and at least 30 minutes after the start, an end behaviour only with an
-end); "Specify job configurations" (an execution that failed or timed out is
-queued again, as the next by number, as often as the job's retries say);
-"Granting permissions to pass a role" (whoever names a role for presigned URLs
-has to be allowed to pass it); "Actions, resources, and condition keys for AWS
-IoT" (CreateJob is authorised on the job and on each target).
+within their bounds; a start 30 minutes to a year away); "Specify job
+configurations" (an execution that failed or timed out is queued again, as the
+next by number, as often as the job's retries say); "Granting permissions to pass
+a role" (whoever names a role for presigned URLs has to be allowed to pass it);
+"Actions, resources, and condition keys for AWS IoT" (CreateJob is authorised on
+the job and on each target).
 
 The emulator checks none of these when a job is created.
 """
@@ -30,12 +29,10 @@ from local.iot_routes import Response
 
 MAX_TARGETS = 100
 MAX_DOCUMENT_BYTES = 32_768
-SOONEST = timedelta(minutes=30)
+SOONEST_START = timedelta(minutes=30)
 LATEST_START = timedelta(days=365)
-LATEST_END = timedelta(days=2 * 365)
 
 _CONFIGURED = ("presignedUrlConfig", "jobExecutionsRolloutConfig", "jobExecutionsRetryConfig", "timeoutConfig")
-_END_BEHAVIOURS = ("STOP_ROLLOUT", "CANCEL", "FORCE_CANCEL")
 
 
 class PassedRole(str):
@@ -99,32 +96,21 @@ def _refusal(job_id: str, payload: Mapping[str, Any]) -> Response | None:
         return invalid("A retryCriteria with failure type ALL must be used by itself.")
     if configured and (refused := iot._job_update_request_error(job_id, configured)):
         return refused
-    return _schedule_refusal(payload.get("schedulingConfig") or {})
+    start = (payload.get("schedulingConfig") or {}).get("startTime")
+    return None if start is None else _start_refusal(start)
 
 
-def _schedule_refusal(schedule: Mapping[str, Any]) -> Response | None:
+def _start_refusal(start: Any) -> Response | None:
     now = datetime.now(UTC)
     try:
-        start, end = (_time(schedule.get(name)) for name in ("startTime", "endTime"))
+        starts = datetime.strptime(str(start), "%Y-%m-%dT%H:%M").replace(tzinfo=UTC)
     except ValueError:
         # The emulator refuses what is no time.
         return None
-    behaviour = schedule.get("endBehavior")
-    if behaviour is not None and (end is None or behaviour not in _END_BEHAVIOURS):
-        return invalid("endBehavior needs an endTime, and is one of STOP_ROLLOUT, CANCEL, FORCE_CANCEL")
     # Times have no seconds: the minute that has begun counts.
-    soonest = now.replace(second=0, microsecond=0) + SOONEST
-    if start is not None and not soonest <= start <= now + LATEST_START:
-        return invalid("startTime must be 30 minutes to one year from now")
-    if end is not None and not soonest <= end <= now + LATEST_END:
-        return invalid("endTime must be 30 minutes to two years from now")
-    if start is not None and end is not None and end - start < SOONEST:
-        return invalid("endTime must be at least 30 minutes after startTime")
-    return None
-
-
-def _time(text: Any) -> datetime | None:
-    return None if text is None else datetime.strptime(str(text), "%Y-%m-%dT%H:%M").replace(tzinfo=UTC)
+    if now.replace(second=0, microsecond=0) + SOONEST_START <= starts <= now + LATEST_START:
+        return None
+    return invalid("startTime must be 30 minutes to one year from now")
 
 
 def _repeat(execution: dict[str, Any]) -> None:

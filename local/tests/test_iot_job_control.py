@@ -65,11 +65,6 @@ def retries(*criteria: tuple[str, int]) -> dict:
     ({"schedulingConfig": {"startTime": later(minutes=31)}}, None),
     ({"schedulingConfig": {"startTime": later(minutes=5)}}, "InvalidRequestException"),
     ({"schedulingConfig": {"startTime": later(days=370)}}, "InvalidRequestException"),
-    ({"schedulingConfig": {"endTime": later(minutes=31), "endBehavior": "CANCEL"}}, None),
-    ({"schedulingConfig": {"endTime": later(minutes=20)}}, "InvalidRequestException"),
-    ({"schedulingConfig": {"endTime": later(days=740)}}, "InvalidRequestException"),
-    ({"schedulingConfig": {"endBehavior": "CANCEL"}}, "InvalidRequestException"),
-    ({"schedulingConfig": {"startTime": later(hours=1), "endTime": later(minutes=80)}}, "InvalidRequestException"),
 ])
 def test_what_a_job_may_be(iot, target, unique, more, refusal):
     request = {"jobId": unique("job"), "targets": [target], "document": DOCUMENT, **more}
