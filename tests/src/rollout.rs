@@ -135,7 +135,9 @@ pub async fn time_over(cloud: &Cloud, job: &str) {
     poke(cloud, job).await;
 }
 
-async fn set_past(cloud: &Cloud, job: &str, what: &str, condition: &str) -> bool {
+/// Sets a moment of a job's row to the past, as time would; false if the
+/// condition does not hold.
+pub async fn set_past(cloud: &Cloud, job: &str, what: &str, condition: &str) -> bool {
     let update = json!({
         "TableName": cloud.stack("TableName"),
         "Key": {"PK": {"S": format!("ROLLOUT#{job}")}, "SK": {"S": "ROLLOUT"}},
@@ -154,7 +156,7 @@ async fn set_past(cloud: &Cloud, job: &str, what: &str, condition: &str) -> bool
 
 /// Wakes the workflow: the first wave is approved already, so it is told
 /// nothing new.
-async fn poke(cloud: &Cloud, job: &str) {
+pub async fn poke(cloud: &Cloud, job: &str) {
     let ask = Ask::new("POST", format!("/jobs/{job}/approve")).text(r#"{"wave": 1}"#);
     cloud.api(&ask).await;
 }
