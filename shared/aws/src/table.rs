@@ -176,9 +176,10 @@ impl Key {
         Self::new(rollout_partition(id), "ORDER")
     }
 
-    /// `ROLLOUT#id / NAMES#page`: things that were named one by one.
-    pub fn named_things(id: &RolloutId, page: usize) -> Self {
-        Self::new(rollout_partition(id), format!("NAMES#{page:05}"))
+    /// `ROLLOUT#id / NAMES#asked#page`: things that were named one by one, by the
+    /// digest of what was asked for.
+    pub fn named_things(id: &RolloutId, asked: &str, page: usize) -> Self {
+        Self::new(rollout_partition(id), format!("NAMES#{asked}#{page:05}"))
     }
 
     /// `ROLLOUT#id / TARGET#place`: a target, by its place in the list.

@@ -45,6 +45,7 @@ pub struct Failed {
 }
 
 /// What a message says.
+#[derive(Debug)]
 enum News {
     /// Of one device of one job.
     Device(RolloutId, ThingName, Heard, Status),
@@ -256,5 +257,59 @@ fn read(body: &str) -> Result<News, Failure> {
             (Some(thing), Some(version)) => Ok(News::Firmware(ThingName::parse(&thing)?, version)),
             _ => Ok(News::Nothing),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEWS: &str = include_str!("../../../../events/dispatch-job/news.json");
+
+    #[test]
+    fn each_message_of_the_rules_is_read() {
+        let batch: Batch = serde_json::from_str(NEWS).unwrap();
+        let all: Vec<_> = batch
+            .records
+            .iter()
+            .map(|r| read(&r.body).unwrap())
+            .collect();
+        let [
+            News::Device(id, _, Heard::Report(1, _), Status::Failed),
+            News::Job(same, 1),
+            News::Gone(gone),
+            News::Joined(group, joined),
+            News::Firmware(_, version),
+        ] = &all[..]
+        else {
+            panic!("{all:?}");
+        };
+        assert_eq!(id, same);
+        assert_eq!(gone.as_str(), "milan-navigli-02");
+        assert_eq!(
+            (group.as_str(), joined.as_str()),
+            ("milan", "milan-navigli-03")
+        );
+        assert_eq!(version, "2.4.0");
+    }
+
+    #[test]
+    fn what_is_none_of_ours_is_nothing_and_what_is_broken_is_refused() {
+        for nothing in [
+            r#"{}"#,
+            r#"{"eventType": "THING_EVENT", "operation": "UPDATED", "thingName": "x"}"#,
+            r#"{"eventType": "JOB", "jobId": "theirs", "status": "CANCELED"}"#,
+            r#"{"thingName": "x", "firmware": null}"#,
+        ] {
+            assert!(matches!(read(nothing), Ok(News::Nothing)), "{nothing}");
+        }
+        for broken in [
+            "",
+            r#"{"eventType": "THING_EVENT", "operation": "DELETED"}"#,
+            r#"{"eventType": "THING_GROUP_MEMBERSHIP_EVENT", "operation": "ADDED"}"#,
+            r#"{"eventType": "JOB"}"#,
+        ] {
+            assert!(read(broken).is_err(), "{broken}");
+        }
     }
 }

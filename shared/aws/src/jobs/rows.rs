@@ -3,7 +3,6 @@
 use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem};
 use lamplighter_domain::Failure;
 use lamplighter_domain::rollout::{Rollout, RolloutId};
-use lamplighter_domain::time::Moment;
 use serde::{Deserialize, Serialize};
 
 use super::Jobs;
@@ -148,15 +147,13 @@ impl Jobs {
     }
 }
 
-/// The rows of a job that begins.
-pub(super) fn first(rollout: Rollout, now: Moment) -> Kept {
-    let mut kept = Kept {
+/// The row of a job that begins.
+pub(super) fn first(mut rollout: Rollout) -> Kept {
+    rollout.version = 1;
+    Kept {
         rollout,
         run: 0,
         steps: 0,
         read_on: None,
-    };
-    kept.rollout.version = 1;
-    kept.rollout.started_at = now;
-    kept
+    }
 }

@@ -46,9 +46,9 @@ impl Jobs {
         self.prepare(&mut order, &mut spec).await?;
         self.check_group(&order).await?;
         let rollout = Rollout::start(id, spec, clock::now());
-        let kept = first(rollout, clock::now());
-        self.store_names(&kept.rollout, &things.into_iter().collect::<Vec<_>>())
-            .await?;
+        let kept = first(rollout);
+        let things: Vec<_> = things.into_iter().collect();
+        self.store_names(&kept.rollout, &order, &things).await?;
         self.follow(&kept.rollout, &order).await?;
         if !self.claim(&kept, &order).await? {
             // Somebody else was faster with the same key.
@@ -135,13 +135,18 @@ impl Jobs {
         }
     }
 
-    async fn store_names(&self, rollout: &Rollout, things: &[ThingName]) -> Result<(), Failure> {
+    async fn store_names(
+        &self,
+        rollout: &Rollout,
+        order: &Order,
+        things: &[ThingName],
+    ) -> Result<(), Failure> {
         let expires = expiry(rollout);
         let pages = things
             .chunks(NAMES)
             .enumerate()
             .map(async |(page, things)| {
-                let key = Key::named_things(&rollout.rollout_id, page);
+                let key = Key::named_things(&rollout.rollout_id, &order.asked, page);
                 let things = things.to_vec();
                 self.put_expiring(&key, &Names { things }, expires).await
             });

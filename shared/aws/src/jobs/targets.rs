@@ -57,7 +57,7 @@ impl Jobs {
         after: Option<&Cursor>,
     ) -> Result<Found, Failure> {
         match &order.targets {
-            Targets::Things { count } => self.of_names(*count, spec, source, after).await,
+            Targets::Things { count } => self.of_names(order, *count, spec, source, after).await,
             Targets::Group { name } => self.of_group(name, spec, after).await,
             Targets::DynamicGroup { name } => {
                 let finder = self.of_definition(name).await?;
@@ -72,6 +72,7 @@ impl Jobs {
 
     async fn of_names(
         &self,
+        order: &Order,
         count: usize,
         spec: &Spec,
         source: &Source<'_>,
@@ -87,7 +88,10 @@ impl Jobs {
                 things[begin..(begin + NAMES).min(things.len())].to_vec()
             }
             Source::Stored(id) => {
-                let names: Option<Names> = self.table.get(&Key::named_things(id, page)).await?;
+                let names: Option<Names> = self
+                    .table
+                    .get(&Key::named_things(id, &order.asked, page))
+                    .await?;
                 names.map(|names| names.things).unwrap_or_default()
             }
         };

@@ -51,13 +51,13 @@ impl Jobs {
             }
             Work::Recheck(job) => self.recheck(kept, job).await?,
             Work::Cancel(job, force) => {
-                let seen = self.describe(job).await?;
+                let mut seen = self.describe(job).await?;
                 if seen.described.standing == Standing::Open {
                     self.cancel(job, *force).await?;
-                    return Ok(Worked::Later(CANCELING_SECONDS));
+                    seen = self.describe(job).await?;
                 }
-                // Until then AWS may tell devices.
-                if seen.busy {
+                // Until AWS has cancelled all, it may tell devices.
+                if seen.busy || seen.described.standing == Standing::Open {
                     return Ok(Worked::Later(CANCELING_SECONDS));
                 }
                 self.record(id, Rollout::canceled).await?;

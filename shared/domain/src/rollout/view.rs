@@ -250,7 +250,7 @@ impl RolloutView {
             reason: rollout.reason(),
             percent_settled: (settled * 100)
                 .checked_div(counts.targets)
-                .unwrap_or(100)
+                .unwrap_or(if rollout.phase.ended() { 100 } else { 0 })
                 .min(100),
             next_wave: rollout.awaits_approval().then_some(rollout.waves + 1),
             wave: wave.map(|wave| WaveView {
