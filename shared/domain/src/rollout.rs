@@ -377,9 +377,9 @@ impl Rollout {
     fn doubt(&mut self, tally: &Tally, now: Moment) {
         if let Some(wave) = &mut self.wave
             && tally.settled() >= wave.taken
-            && !wave.doubted
+            && wave.doubted_at.is_none()
         {
-            wave.doubted = true;
+            wave.doubted_at = Some(now);
             wave.look_at = wave.look_at.min(now);
         }
     }
