@@ -1,7 +1,9 @@
 """What Lambda does in a function's name, the function's role must allow.
 
-AWS rules restored: "Configuring Lambda function permissions for DynamoDB" (a
-mapping is refused unless the role can read the stream) and "Capturing records
+AWS rules restored: "Configuring Lambda function permissions for DynamoDB" and
+"Creating and configuring an Amazon SQS event source mapping" (a mapping is
+refused unless the role can read the stream, or the queue, and for a queue whose
+messages come back before the function has had its time) and "Capturing records
 of Lambda asynchronous invocations" (a dead-letter queue or failure
 destination is refused unless the role can send to it). The emulator takes any
 role for all of these.
@@ -11,12 +13,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ministack.services import lambda_svc
+from ministack.services import lambda_svc, sqs
 
 from local.cfn_handlers import after_create_and_update
 from local.roles import role_allows
 
 STREAM_ACTIONS = ("dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:DescribeStream", "dynamodb:ListStreams")
+QUEUE_ACTIONS = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
 SENDING = {"sqs": "sqs:SendMessage", "sns": "sns:Publish", "events": "events:PutEvents", "lambda": "lambda:InvokeFunction"}
 
 
@@ -43,11 +46,23 @@ def _check_destination(role: str, props: dict[str, Any]) -> None:
         _require_sending(role, target)
 
 
+def _check_visibility(props: dict[str, Any]) -> None:
+    _, config, _ = lambda_svc._get_func_record_for_ref(props["FunctionName"])
+    queue = sqs._queues[sqs._queue_url(props["EventSourceArn"].rpartition(":")[2])]
+    visibility = int(queue["attributes"].get("VisibilityTimeout", 30))
+    if visibility < config["Timeout"]:
+        raise ValueError(f"Queue visibility timeout: {visibility} seconds is less than Function timeout:"
+                         f" {config['Timeout']} seconds")
+
+
 def check_mapping(_id: str, props: dict[str, Any]) -> None:
     """AWS::Lambda::EventSourceMapping"""
     role = _role_of(props["FunctionName"])
     if ":dynamodb:" in props.get("EventSourceArn", ""):
         _require(role, STREAM_ACTIONS, props["EventSourceArn"])
+    elif ":sqs:" in props.get("EventSourceArn", ""):
+        _require(role, QUEUE_ACTIONS, props["EventSourceArn"])
+        _check_visibility(props)
     _check_destination(role, props)
 
 

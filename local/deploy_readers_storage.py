@@ -91,7 +91,9 @@ def bucket_policy(reader: Reader, _id: str, expected: Properties) -> Properties:
 def queue(reader: Reader, url: str, _expected: Properties) -> Properties:
     """AWS::SQS::Queue"""
     found = reader["sqs"].get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
-    return {**found, "QueueName": url.rsplit("/", 1)[1], "RedrivePolicy": json.loads(found.get("RedrivePolicy") or "{}")}
+    # The API has policies as texts.
+    policies = {name: json.loads(found[name]) for name in ("RedrivePolicy",) if name in found}
+    return {**found, **policies, "QueueName": url.rsplit("/", 1)[1]}
 
 
 def queue_policy(reader: Reader, _id: str, expected: Properties) -> Properties:

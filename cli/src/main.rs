@@ -17,6 +17,7 @@ mod failure;
 mod fleet;
 mod fleet_csv;
 mod group;
+mod job;
 mod keys;
 mod operation;
 mod output;
@@ -92,6 +93,9 @@ enum Group {
     /// Sweeps: the renewal of what is due
     #[command(subcommand)]
     Sweep(sweep::Command),
+    /// Jobs: one thing done by many devices, wave after wave
+    #[command(subcommand)]
+    Job(job::Command),
     /// What takes longer than a request
     #[command(subcommand)]
     Operation(operation::Command),
@@ -125,6 +129,7 @@ async fn run(lamp: &Lamp) -> Result<Exit, Failure> {
         Group::Policy(command) => policy::run(command, &connect().await?, lamp.output).await,
         Group::Cost(arguments) => cost::run(arguments, &connect().await?, lamp.output).await,
         Group::Sweep(command) => sweep::run(command, &connect().await?, lamp.output).await,
+        Group::Job(command) => job::run(command, &connect().await?, lamp.output).await,
         Group::Operation(command) => operation::run(command, &connect().await?, lamp.output).await,
     }
 }

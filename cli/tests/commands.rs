@@ -1,7 +1,7 @@
-//! The command line as a script sees it: what it sends, what it prints, and
-//! its exit code, against a service that answers by a script.
+//! What `lamp` sends, prints and exits with, against a service with a script.
 
 mod enrol;
+mod jobs;
 mod service;
 
 use std::fs;

@@ -40,6 +40,9 @@ TO_QUEUE = {"OnFailure": {"Destination": {"Fn::GetAtt": ["Queue", "Arn"]}}}
         "Mapping": {"Type": "AWS::Lambda::EventSourceMapping", "Properties": {
             "FunctionName": {"Ref": "Function"}, "EventSourceArn": {"Fn::GetAtt": ["Table", "StreamArn"]},
             "StartingPosition": "LATEST"}}}),
+    ("Mapping", "sqs:ReceiveMessage, sqs:DeleteMessage, sqs:GetQueueAttributes", {
+        "Mapping": {"Type": "AWS::Lambda::EventSourceMapping", "Properties": {
+            "FunctionName": {"Ref": "Function"}, "EventSourceArn": {"Fn::GetAtt": ["Queue", "Arn"]}}}}),
 ])
 def test_a_stack_whose_role_lacks_what_lambda_does_for_it_fails_and_says_so(
         cloud: Cloud, tmp_path: Path, unique: Callable[[str], str], name: str, actions: str,
@@ -50,6 +53,22 @@ def test_a_stack_whose_role_lacks_what_lambda_does_for_it_fails_and_says_so(
         deploy(Deployment(cloud.endpoint, template, unique("unallowed"), {}), StateDir(tmp_path))
     assert str(failure.value).startswith(f"{name} (")
     assert f"role does not have permissions to call {actions} on" in str(failure.value)
+
+
+def test_a_queues_messages_do_not_come_back_before_the_function_has_had_its_time(
+        cloud: Cloud, tmp_path: Path, unique: Callable[[str], str]) -> None:
+    reading = {"Effect": "Allow", "Resource": "*", "Action": "sqs:*"}
+    role = {"Type": "AWS::IAM::Role", "Properties": {"AssumeRolePolicyDocument": TRUST, "Policies": [
+        {"PolicyName": "p", "PolicyDocument": {"Version": "2012-10-17", "Statement": [reading]}}]}}
+    function = {**BASE["Function"], "Properties": {**BASE["Function"]["Properties"], "Timeout": 31}}
+    mapping = {"Type": "AWS::Lambda::EventSourceMapping", "Properties": {
+        "FunctionName": {"Ref": "Function"}, "EventSourceArn": {"Fn::GetAtt": ["Queue", "Arn"]}}}
+    template = tmp_path / "template.yaml"
+    resources = {**BASE, "Role": role, "Function": function, "Mapping": mapping}
+    template.write_text(yaml.safe_dump({"Resources": resources}))
+    with pytest.raises(DeployFailed) as failure:
+        deploy(Deployment(cloud.endpoint, template, unique("impatient"), {}), StateDir(tmp_path))
+    assert "Queue visibility timeout: 30 seconds is less than Function timeout: 31 seconds" in str(failure.value)
 
 
 def test_a_workflow_whose_role_may_not_invoke_the_function_fails(stack: Stack, unique: Callable[[str], str]) -> None:

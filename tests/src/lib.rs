@@ -21,4 +21,5 @@ pub mod inventory;
 pub mod lamp;
 pub mod organisation;
 pub mod removal;
+pub mod rollout;
 pub mod rotation;

@@ -23,6 +23,13 @@ pub fn document() -> Value {
     }]})
 }
 
+/// A job's document: one step.
+pub fn job_document() -> Value {
+    json!({"version": "1.0", "steps": [{"action": {
+        "name": "Only", "type": "runHandler", "input": {"handler": "only.sh"},
+    }}]})
+}
+
 impl Organisation {
     /// Two cities, one with two districts; a type; two billing groups.
     pub fn new() -> Self {

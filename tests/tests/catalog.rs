@@ -9,7 +9,9 @@ use lamplighter_tests::delivery::created;
 use lamplighter_tests::device::unique;
 use lamplighter_tests::inventory::{describe, iot, row};
 use lamplighter_tests::lamp::{documents, lamp};
-use lamplighter_tests::organisation::{Organisation, document, groups_of, make_group, put_into};
+use lamplighter_tests::organisation::{
+    Organisation, document, groups_of, job_document, make_group, put_into,
+};
 use serde_json::{Value, json};
 
 /// What `lamp catalog` said, and its exit code.
@@ -33,7 +35,7 @@ async fn applied_twice_it_changes_nothing_and_a_change_is_told_by_its_fields() {
     let cloud = &Cloud::open();
     let mut org = Organisation::new();
     let template = org.of("job");
-    org.catalog["jobTemplates"] = json!([{"name": template, "document": {"version": "1.0"}}]);
+    org.catalog["jobTemplates"] = json!([{"name": template, "document": job_document()}]);
     org.catalog["dynamicGroups"] = json!([
         {"name": org.of("old"), "query": "attributes.city:milan", "onEnter": {"job": template}},
         {"name": org.of("new"), "query": "attributes.city:turin"},
@@ -350,7 +352,7 @@ async fn nothing_declared_is_nothing_left() {
     let cloud = &Cloud::open();
     let mut org = Organisation::new();
     let template = org.of("job");
-    org.catalog["jobTemplates"] = json!([{"name": template, "document": {}}]);
+    org.catalog["jobTemplates"] = json!([{"name": template, "document": job_document()}]);
     org.catalog["dynamicGroups"] = json!([{"name": org.of("old"), "query": "x:1"}]);
     org.catalog["profiles"] = json!([{"name": org.of("profile"), "groups": [org.of("turin")]}]);
     org.apply(cloud, "").await.expect_done();

@@ -94,7 +94,7 @@ pub(crate) fn thing_name(name: &str) -> Result<ThingName, Failure> {
 }
 
 /// `NAME=VALUE`, as an argument.
-fn pair(text: &str) -> Result<(String, String), String> {
+pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("write it as NAME=VALUE".to_owned()),

@@ -4,12 +4,13 @@ use std::convert::Infallible;
 
 use lambda_runtime::LambdaEvent;
 use lamplighter_aws::table::Table;
-use lamplighter_aws::{clock, costs, due, group_queries, http, query, sweep_rows};
+use lamplighter_aws::{clock, costs, due, group_queries, http, job_views, query, sweep_rows};
 use lamplighter_domain::Failure;
 use lamplighter_domain::cost::CostQuery;
 use lamplighter_domain::due::query::DueQuery;
 use lamplighter_domain::listing::ListQuery;
 use lamplighter_domain::names::{CaseId, GroupName, OperationId, SweepId, ThingName};
+use lamplighter_domain::rollout::RolloutId;
 use serde_json::{Value, json};
 
 /// Answers one request.
@@ -67,6 +68,11 @@ async fn read(table: &Table, request: &http::Request) -> Result<Value, Failure> 
         "GET /sweeps/{sweepId}" => {
             let id = SweepId::parse(http::path(request, "sweepId"))?;
             sweep_rows::view(table, &id, clock::now()).await
+        }
+        "GET /jobs" => job_views::list(table, text(request), clock::now()).await,
+        "GET /jobs/{jobId}" => {
+            let id = RolloutId::parse(http::path(request, "jobId"))?;
+            job_views::job(table, &id, clock::now()).await
         }
         "GET /cost" => Ok(json!(
             costs::report(table, CostQuery::parse(text(request))?).await?

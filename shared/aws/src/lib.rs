@@ -65,6 +65,16 @@ pub mod handout;
 pub mod http;
 #[cfg(feature = "iot")]
 pub mod issuer;
+#[cfg(feature = "dynamodb")]
+pub mod job_views;
+#[cfg(all(
+    feature = "dynamodb",
+    feature = "iot",
+    feature = "iotdata",
+    feature = "s3",
+    feature = "sfn"
+))]
+pub mod jobs;
 #[cfg(all(feature = "dynamodb", feature = "sfn"))]
 mod journal;
 #[cfg(feature = "dynamodb")]

@@ -11,8 +11,7 @@ use lamplighter_domain::view::{DeviceView, OperationView, absent};
 use serde_json::{Value, json};
 
 use crate::failure;
-use crate::table::Key;
-use crate::table::{self, Item, Table, device_partition};
+use crate::table::{self, Key, Table, device_partition, sort_key};
 
 const INDEX: &str = "listing";
 
@@ -100,12 +99,6 @@ pub async fn operation(table: &Table, id: &OperationId) -> Result<Value, Failure
     Ok(json!(
         OperationView::new(&operation).with_rotation(rotation.as_ref())
     ))
-}
-
-fn sort_key(item: &Item) -> &str {
-    item.get("SK")
-        .and_then(|key| key.as_s().ok())
-        .map_or("", String::as_str)
 }
 
 /// One case of compromise.

@@ -6,11 +6,12 @@ use std::collections::HashMap;
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::builders::{
     ConditionCheckBuilder, DeleteBuilder, PutBuilder, UpdateBuilder,
 };
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, TransactWriteItem};
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, Select, TransactWriteItem};
 use lamplighter_domain::Failure;
 use lamplighter_domain::authority::AuthorityId;
 use lamplighter_domain::catalog::OwnedRow;
@@ -20,6 +21,9 @@ use lamplighter_domain::names::{
     CaseId, CertificateId, GroupName, JobTemplateName, OperationId, PolicyName, ProfileName,
     SweepId, ThingName, ThingTypeName,
 };
+use lamplighter_domain::rollout::RolloutId;
+use lamplighter_domain::rollout::wave::Cursor;
+use lamplighter_domain::time::Moment;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -206,6 +210,68 @@ impl Key {
         Some(Self::new(text("PK")?, text("SK")?))
     }
 
+    /// `ROLLOUT#id / ROLLOUT`: how far a job has come.
+    pub fn rollout(id: &RolloutId) -> Self {
+        Self::new(rollout_partition(id), "ROLLOUT")
+    }
+
+    /// `ROLLOUT#id / ORDER`: what was asked for, and the document.
+    pub fn order(id: &RolloutId) -> Self {
+        Self::new(rollout_partition(id), "ORDER")
+    }
+
+    /// `ROLLOUT#id / NAMES#asked#page`: things that were named one by one, by the
+    /// digest of what was asked for.
+    pub fn named_things(id: &RolloutId, asked: &str, page: usize) -> Self {
+        Self::new(rollout_partition(id), format!("NAMES#{asked}#{page:05}"))
+    }
+
+    /// `ROLLOUT#id / TARGET#place`: a target, by its place in the list.
+    pub fn target(id: &RolloutId, place: &Cursor) -> Self {
+        Self::new(rollout_partition(id), format!("{TARGET}{}", place.0))
+    }
+
+    /// `ROLLOUT#id / LATE#thing`: that a thing joined after the list was made.
+    pub fn late_joiner(id: &RolloutId, thing: &ThingName) -> Self {
+        Self::new(rollout_partition(id), format!("LATE#{thing}"))
+    }
+
+    /// `ROLLOUT#id / JOINED`: how many did.
+    pub fn joined(id: &RolloutId) -> Self {
+        Self::new(rollout_partition(id), "JOINED")
+    }
+
+    /// `ROLLOUT#id / DEVICE#thing`: a device that a wave has taken.
+    pub fn execution(id: &RolloutId, thing: &ThingName) -> Self {
+        Self::new(rollout_partition(id), format!("{EXECUTION}{thing}"))
+    }
+
+    /// `ROLLOUT#id / WAVE#n`: a wave's counts.
+    pub fn wave(id: &RolloutId, wave: u32) -> Self {
+        Self::new(rollout_partition(id), format!("WAVE#{wave}"))
+    }
+
+    /// `ROLLOUT#id / TOTALS`: the counts of all waves.
+    pub fn totals(id: &RolloutId) -> Self {
+        Self::new(rollout_partition(id), "TOTALS")
+    }
+
+    /// `ROLLOUTS / OPEN#id`: that a job has not ended.
+    pub fn open_rollout(id: &RolloutId) -> Self {
+        Self::new(ROLLOUTS.to_owned(), format!("OPEN#{}", id.as_str()))
+    }
+
+    /// `ROLLOUTS / AT#moment#id`: a job by the time of its start.
+    pub fn rollout_at(id: &RolloutId, at: Moment) -> Self {
+        let sk = format!("AT#{:014}#{}", at.0, id.as_str());
+        Self::new(ROLLOUTS.to_owned(), sk)
+    }
+
+    /// `GROUP#name / ROLLOUT#id`: that a job follows who joins a group.
+    pub fn follower(group: &GroupName, id: &RolloutId) -> Self {
+        Self::new(group_partition(group), format!("{FOLLOWER}{}", id.as_str()))
+    }
+
     /// The keys as an item.
     pub fn item(&self) -> Item {
         HashMap::from([
@@ -234,6 +300,25 @@ pub const MEMBER_PREFIX: &str = "MEMBER#";
 /// One of the partitions that a group's members are spread over.
 pub fn member_partition(group: &GroupName, shard: u32) -> String {
     format!("GROUP#{group}#{shard:02}")
+}
+
+/// The partition that leads to all jobs.
+pub const ROLLOUTS: &str = "ROLLOUTS";
+/// How the sort keys of a job's targets begin.
+pub const TARGET: &str = "TARGET#";
+/// How the sort keys of a job's devices begin.
+pub const EXECUTION: &str = "DEVICE#";
+/// How the sort keys of the jobs that follow a group begin.
+pub const FOLLOWER: &str = "ROLLOUT#";
+
+/// The partition that holds everything of one job.
+pub fn rollout_partition(id: &RolloutId) -> String {
+    format!("ROLLOUT#{}", id.as_str())
+}
+
+/// The partition that holds what is kept of a group.
+pub fn group_partition(name: &GroupName) -> String {
+    format!("GROUP#{name}")
 }
 
 /// The partition that holds everything of one device.
@@ -305,8 +390,13 @@ impl Table {
 
     /// Writes a value under a key, over what is there.
     pub async fn put(&self, key: &Key, value: &impl Serialize) -> Result<(), Failure> {
+        self.put_item(write(key, value)?).await
+    }
+
+    /// Writes an item, over what is there.
+    pub async fn put_item(&self, item: Item) -> Result<(), Failure> {
         let request = self.client.put_item().table_name(&self.name);
-        let answer = request.set_item(Some(write(key, value)?)).send().await;
+        let answer = request.set_item(Some(item)).send().await;
         answer
             .map(drop)
             .map_err(|error| failure::of("dynamodb:PutItem", &error))
@@ -379,6 +469,64 @@ impl Table {
         }
         Ok(items)
     }
+
+    /// A page of a partition's items whose sort keys begin so, read
+    /// consistently, in the order of those; and whether there are more.
+    pub async fn page(&self, range: &Range<'_>) -> Result<(Vec<Item>, bool), Failure> {
+        let answer = self
+            .range(range)
+            .consistent_read(true)
+            .limit(range.limit)
+            .send()
+            .await
+            .map_err(|error| failure::of("dynamodb:Query", &error))?;
+        let more = answer.last_evaluated_key.is_some_and(|key| !key.is_empty());
+        Ok((answer.items.unwrap_or_default(), more))
+    }
+
+    /// How many items such a range has, whatever its limit, and no bytes of
+    /// them.
+    pub async fn count(&self, range: &Range<'_>) -> Result<u64, Failure> {
+        let request = self.range(range).consistent_read(true);
+        let mut pages = request.select(Select::Count).into_paginator().send();
+        let mut count = 0;
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| failure::of("dynamodb:Query", &error))?;
+            count += u64::try_from(page.count).unwrap_or_default();
+        }
+        Ok(count)
+    }
+
+    fn range(&self, range: &Range<'_>) -> QueryFluentBuilder {
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let after = range.after.as_ref().map(|sk| {
+            let keys = [("PK", range.partition), ("SK", sk)];
+            keys.map(|(name, value)| (name.to_owned(), text(value)))
+                .into()
+        });
+        self.client
+            .query()
+            .table_name(&self.name)
+            .key_condition_expression("PK = :pk AND begins_with(SK, :prefix)")
+            .expression_attribute_values(":pk", text(range.partition))
+            .expression_attribute_values(":prefix", text(range.prefix))
+            .set_exclusive_start_key(after)
+            .scan_index_forward(!range.descending)
+    }
+}
+
+/// Some of a partition's items, in the order of their sort keys.
+pub struct Range<'a> {
+    /// The partition.
+    pub partition: &'a str,
+    /// How their sort keys begin.
+    pub prefix: &'a str,
+    /// Only those after this sort key.
+    pub after: Option<String>,
+    /// From the greatest to the least.
+    pub descending: bool,
+    /// At most so many of them.
+    pub limit: i32,
 }
 
 /// A typed value from an item. The keys are the table's, not the value's.
@@ -424,6 +572,13 @@ pub(crate) fn check(check: ConditionCheckBuilder) -> Result<TransactWriteItem, F
 /// A transaction's item that lacks a part.
 pub fn incomplete(error: aws_sdk_dynamodb::error::BuildError) -> Failure {
     Failure::bug(format!("a transaction item is incomplete: {error}"))
+}
+
+/// An item's sort key.
+pub fn sort_key(item: &Item) -> &str {
+    item.get("SK")
+        .and_then(|key| key.as_s().ok())
+        .map_or("", String::as_str)
 }
 
 /// One value as an attribute, for expressions.

@@ -20,10 +20,12 @@ pub mod event;
 pub mod execution;
 pub mod limits;
 mod operator;
+pub mod order;
 mod plan;
 mod record;
 pub mod spec;
 pub mod tally;
+pub mod target;
 pub mod view;
 pub mod wave;
 
@@ -290,11 +292,10 @@ impl Rollout {
             Phase::Filling if self.wave.as_ref().is_some_and(|wave| wave.full) => self.filled(now),
             Phase::Starting if self.wants_pause && self.job_meant() => self.close(End::Paused),
             Phase::Starting if self.wants_pause => self.pause(Reason::Operator),
-            Phase::Running => {
-                if let Some(end) = self.end_of_wave(tally, stops, now) {
-                    self.close(end);
-                }
-            }
+            Phase::Running => match self.end_of_wave(tally, stops, now) {
+                Some(end) => self.close(end),
+                None => self.doubt(tally, now),
+            },
             Phase::Closing if self.closed() => self.conclude(tally, now),
             _ => {}
         }
@@ -357,16 +358,29 @@ impl Rollout {
     fn end_of_wave(&self, tally: &Tally, stops: bool, now: Moment) -> Option<End> {
         let wave = self.wave.as_ref()?;
         let over = wave.completed && !wave.recheck && tally.unconfirmed == 0;
+        let all = tally.settled() >= wave.taken && tally.canceled == 0;
         if stops {
             Some(End::Stopped)
         } else if tally.too_many_failed(wave.taken, &self.spec) {
             Some(End::TooManyFailed)
-        } else if tally.settled() >= wave.taken || over {
+        } else if all || over {
             Some(End::Complete)
         } else if self.wants_pause {
             Some(End::Paused)
         } else {
             (now >= wave.deadline).then_some(End::Deadline)
+        }
+    }
+
+    /// While a wave runs, we cancel nothing: where all are accounted for and
+    /// some were cancelled, the job is looked at before the wave is judged.
+    fn doubt(&mut self, tally: &Tally, now: Moment) {
+        if let Some(wave) = &mut self.wave
+            && tally.settled() >= wave.taken
+            && wave.doubted_at.is_none()
+        {
+            wave.doubted_at = Some(now);
+            wave.look_at = wave.look_at.min(now);
         }
     }
 

@@ -4,10 +4,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::failure::Failure;
+use crate::job::Template;
+use crate::job::document::MOST_BYTES;
 use crate::names::{JobTemplateName, ThingTypeName};
-
-/// AWS: "Maximum job document size", in bytes.
-const LONGEST_DOCUMENT: usize = 32_768;
 
 /// A job that can be dispatched by its name. The document is kept as it is
 /// declared.
@@ -32,31 +31,28 @@ pub struct JobTemplate {
     pub document: Value,
 }
 
-/// Checks a template's form: for now what the registry has to be able to hold.
-/// `path` leads to the template.
+impl JobTemplate {
+    /// The template as it is dispatched. `path` leads to it.
+    ///
+    /// # Errors
+    /// `Invalid`, with the path of the field.
+    pub fn read(&self, path: &str) -> Result<Template, Failure> {
+        let fields = serde_json::to_value(self)
+            .map_err(|error| Failure::bug(format!("a job template does not serialise: {error}")))?;
+        Template::from_value(path, fields)
+    }
+}
+
+/// Checks all of a template, so that it can be dispatched once its parameters
+/// are given. `path` leads to it.
 pub(super) fn check_template(path: &str, template: &JobTemplate) -> Result<(), Failure> {
-    let at = format!("{path}.document");
-    if !template.document.is_object() {
-        return Err(Failure::invalid(
-            &at,
-            "the job document is no object",
-            "Write the document as YAML or JSON, not as a text.",
-        ));
-    }
     let bytes = template.document.to_string().len();
-    if bytes > LONGEST_DOCUMENT {
+    if bytes > MOST_BYTES {
         return Err(Failure::invalid(
-            &at,
+            &format!("{path}.document"),
             format!("the job document is {bytes} bytes long"),
-            format!("AWS IoT allows {LONGEST_DOCUMENT}; keep large parts in S3."),
+            format!("AWS IoT allows {MOST_BYTES}; keep large parts in S3."),
         ));
     }
-    if let Some((name, _)) = template.parameters.iter().find(|(_, p)| !p.is_object()) {
-        return Err(Failure::invalid(
-            &format!("{path}.parameters.{name}"),
-            "the parameter is no object",
-            "Declare it as an object; an empty one will do.",
-        ));
-    }
-    Ok(())
+    template.read(path).map(drop)
 }

@@ -22,7 +22,12 @@ fn base() -> Value {
         ],
         "billingGroups": [{"name": "bill", "description": "Pays", "tags": {"cost-centre": "42"}}],
         "dynamicGroups": [{"name": "old", "query": "attributes.city:milan", "onEnter": {"job": "update"}}],
-        "jobTemplates": [{"name": "update", "document": {"version": "1.0"}, "parameters": {"to": {}}}],
+        "jobTemplates": [{
+            "name": "update", "parameters": {"to": {"type": "string"}}, "document": {
+                "version": "1.0", "steps": [{"action": {"name": "Update", "type": "runHandler",
+                    "input": {"handler": "update.sh", "args": ["${aws:iot:parameter:to}"]}}}],
+            },
+        }],
         "profiles": [{
             "name": "spring", "thingType": "light", "groups": ["navigli"], "billingGroup": "bill",
             "attributes": {"city": "milan"}, "claimCertificateIds": ["a".repeat(64)],
@@ -270,6 +275,16 @@ fn what_newer_sections_may_be() {
             "jobTemplates/0/parameters",
             json!({"to": 1}),
             Some("jobTemplates[0].parameters.to"),
+        ),
+        (
+            "jobTemplates/0/parameters",
+            json!({"to": {"type": "string"}, "from": {"type": "string"}}),
+            Some("jobTemplates[0].parameters.from"),
+        ),
+        (
+            "jobTemplates/0/document/steps/0/action/type",
+            json!("runCommand"),
+            Some("jobTemplates[0].document.steps[0].action.type"),
         ),
         (
             "jobTemplates/0/name",

@@ -65,6 +65,24 @@ impl Query {
         self.expression
             .holds(&|term| term.predicate.holds(document))
     }
+
+    /// Whether a device's shadow may have to be read to tell.
+    pub(crate) fn may_ask_the_shadow(&self) -> bool {
+        self.expression.any_scope(&|scope| match scope {
+            Scope::Field(name) => name.starts_with("shadow."),
+            Scope::Anywhere | Scope::Fields(_) => true,
+        })
+    }
+
+    /// A field that neither the registry nor a shadow has, if one is named.
+    pub(crate) fn asks_beyond_the_registry(&self) -> Option<&'static str> {
+        let sections = ["connectivity", "deviceDefender", DYNAMIC_GROUPS];
+        sections.into_iter().find(|section| {
+            self.expression.any_scope(
+                &|scope| matches!(scope, Scope::Field(name) if name.starts_with(section)),
+            )
+        })
+    }
 }
 
 /// Clauses and how they hang together. Neither an `All` has an `All` among its
@@ -114,6 +132,16 @@ impl Expression {
         match clause {
             Self::Not(inner) => *inner,
             other => Self::Not(Box::new(other)),
+        }
+    }
+
+    fn any_scope(&self, is: &impl Fn(&Scope) -> bool) -> bool {
+        match self {
+            Self::All(clauses) | Self::Either(clauses) => {
+                clauses.iter().any(|clause| clause.any_scope(is))
+            }
+            Self::Not(clause) => clause.any_scope(is),
+            Self::Term(term) => is(&term.predicate.scope),
         }
     }
 

@@ -9,7 +9,7 @@ use super::document::MOST_BYTES;
 use super::{Document, S3Object, Template};
 use crate::failure::Failure;
 
-const FIRMWARE: &str = include_str!("../../../../examples/street-lights/jobs/firmware.json");
+const CATALOG: &str = include_str!("../../../../examples/street-lights/catalog.yaml");
 const REGION: &str = "eu-south-1";
 const CHECKSUM: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
@@ -200,8 +200,10 @@ fn text_that_is_no_document() {
     }
 }
 
+/// As the example's catalog declares it.
 fn firmware() -> Value {
-    serde_json::from_str(FIRMWARE).unwrap()
+    let catalog: Value = serde_yaml_ng::from_str(CATALOG).unwrap();
+    catalog["jobTemplates"][0].clone()
 }
 
 fn given(more: &[(&str, Value)]) -> BTreeMap<String, Value> {
@@ -217,7 +219,7 @@ fn given(more: &[(&str, Value)]) -> BTreeMap<String, Value> {
 
 #[test]
 fn the_street_lights_firmware_job() {
-    let template = Template::parse(FIRMWARE.as_bytes()).unwrap();
+    let template = Template::from_value("", firmware()).unwrap();
     assert_eq!(
         template.thing_type.as_ref().unwrap().as_str(),
         "streetlight"
@@ -269,7 +271,7 @@ fn parameters_are_declared_given_and_of_their_type() {
         ),
         ("slot", json!("c"), "parameters.slot", "one of a, b, other"),
     ] {
-        let template = Template::parse(FIRMWARE.as_bytes()).unwrap();
+        let template = Template::from_value("", firmware()).unwrap();
         let mut values = given(&[]);
         if value.is_null() {
             values.remove(name);

@@ -233,6 +233,8 @@ impl Execution {
             Status::Succeeded if needs && self.gone => Class::Removed,
             Status::Succeeded if needs => Class::Unconfirmed,
             Status::Succeeded => Class::Succeeded,
+            // Whoever deletes a device cancels its executions first.
+            Status::Canceled if self.gone => Class::Removed,
             _ if self.gone && (!report.ended || report.retried(spec.retries)) => Class::Removed,
             _ if report.retried(spec.retries) => Class::InProgress,
             Status::Queued if report.execution > 1 => Class::InProgress,

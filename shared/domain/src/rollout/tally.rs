@@ -1,5 +1,7 @@
 //! How a wave's devices are counted, and what the counts mean.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::execution::{Class, Delta};
@@ -56,11 +58,27 @@ impl Tally {
     }
 
     /// Counts a change in all: one that a later wave takes up is QUEUED again.
-    pub fn add_in_all(&mut self, mut delta: Delta) {
-        if delta.to == Class::Retried {
-            delta.to = Class::Queued;
+    pub fn add_in_all(&mut self, delta: Delta) {
+        self.add(delta.in_all());
+    }
+
+    /// What changes add to the counts of a wave, by the names of their fields.
+    pub fn added(deltas: impl IntoIterator<Item = Delta>) -> BTreeMap<&'static str, i64> {
+        let mut added = BTreeMap::new();
+        for delta in deltas {
+            for (class, by) in [(delta.from, -1), (delta.to, 1)] {
+                if let Some(field) = field(class) {
+                    *added.entry(field).or_default() += by;
+                }
+            }
         }
-        self.add(delta);
+        added.retain(|_, by| *by != 0);
+        added
+    }
+
+    /// The same for the counts in all.
+    pub fn added_in_all(deltas: impl IntoIterator<Item = Delta>) -> BTreeMap<&'static str, i64> {
+        Self::added(deltas.into_iter().map(Delta::in_all))
     }
 
     fn slot(&mut self, class: Class) -> Option<&mut u64> {
@@ -122,6 +140,79 @@ impl Tally {
             Some(Fault::TooManyUnreached)
         } else {
             None
+        }
+    }
+}
+
+impl Delta {
+    /// As it is counted in all: what a later wave takes up is QUEUED again.
+    fn in_all(mut self) -> Self {
+        if self.to == Class::Retried {
+            self.to = Class::Queued;
+        }
+        self
+    }
+}
+
+/// The field that counts a class; those that are QUEUED are what remains.
+const fn field(class: Class) -> Option<&'static str> {
+    Some(match class {
+        Class::Queued => return None,
+        Class::InProgress => "inProgress",
+        Class::Unconfirmed => "unconfirmed",
+        Class::Succeeded => "succeeded",
+        Class::Failed => "failed",
+        Class::TimedOut => "timedOut",
+        Class::Rejected => "rejected",
+        Class::Removed => "removed",
+        Class::Canceled => "canceled",
+        Class::Retried => "retried",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_stored_is_what_is_counted() {
+        let all = [
+            Class::Queued,
+            Class::InProgress,
+            Class::Unconfirmed,
+            Class::Succeeded,
+            Class::Failed,
+            Class::TimedOut,
+            Class::Rejected,
+            Class::Removed,
+            Class::Canceled,
+            Class::Retried,
+        ];
+        let check = |stored: BTreeMap<&str, i64>, counted: Tally| {
+            assert_eq!(
+                serde_json::from_value::<Tally>(json!(stored)).unwrap(),
+                counted
+            );
+        };
+        for to in all {
+            let delta = Delta {
+                wave: 1,
+                from: Class::Queued,
+                to,
+            };
+            let (mut tally, mut totals) = (Tally::default(), Tally::default());
+            tally.add(delta);
+            totals.add_in_all(delta);
+            check(Tally::added([delta]), tally);
+            check(Tally::added_in_all([delta]), totals);
+            let back = Delta {
+                from: to,
+                to: Class::Queued,
+                ..delta
+            };
+            assert!(Tally::added([delta, back]).is_empty(), "{to:?}");
         }
     }
 }

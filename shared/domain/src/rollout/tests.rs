@@ -130,6 +130,12 @@ fn what_a_device_counts_as() {
     check_class(false, 0, &[report(Canceled, 1)], Class::Canceled);
     check_class(false, 0, &[Heard::Gone], Class::Removed);
     check_class(false, 0, &[Heard::Gone, report(Failed, 1)], Class::Failed);
+    check_class(
+        false,
+        0,
+        &[report(Canceled, 1), Heard::Gone],
+        Class::Removed,
+    );
     check_class(false, 0, &[runs()], Class::Queued);
     check_class(true, 0, &[report(Succeeded, 1)], Class::Unconfirmed);
     check_class(true, 0, &[report(Succeeded, 1), old()], Class::Unconfirmed);
@@ -363,6 +369,35 @@ fn a_job_that_somebody_cancelled_is_noticed() {
         canceled.cursor, None,
         "who had no turn has one when it goes on"
     );
+
+    // Their events come first: nothing is judged before the job is looked at.
+    let all = Tally {
+        canceled: 10,
+        ..Tally::default()
+    };
+    let row = row.settle(&all, 0, now);
+    assert_eq!(row.phase, Phase::Running);
+    assert!(matches!(row.next(now), Next::Do(Work::Describe(_))));
+    let canceled = end_wave(
+        row.clone()
+            .described(seen(Standing::Canceled, 10), &all, now),
+        &all,
+        now,
+    );
+    assert_eq!(canceled.paused, Some(Reason::CanceledOutside(1)));
+    // One that was cancelled alone leaves the job as it is.
+    let open = row.clone().described(seen(Standing::Open, 10), &all, now);
+    let open = open.settle(&all, 0, now);
+    assert!(
+        matches!(open.next(now), Next::Wait(_)),
+        "it is looked at once"
+    );
+    let over = end_wave(
+        open.described(seen(Standing::Completed, 10), &all, now),
+        &all,
+        now,
+    );
+    assert_eq!(over.paused, Some(Reason::Wave(1, Fault::NobodyAnswered)));
 
     // A group that was emptied: the job is over, and nobody has answered.
     let emptied = row

@@ -8,7 +8,9 @@ use super::execution::{Class, Execution};
 use super::spec::Spec;
 use super::tally::Tally;
 use super::wave::End;
-use super::{Phase, Reason, Rollout};
+use super::{Phase, Reason, Rollout, RolloutId};
+use crate::failure::Failure;
+use crate::listing::{decoded, once, read_limit};
 use crate::names::ThingName;
 use crate::time::Moment;
 
@@ -28,6 +30,9 @@ pub struct RolloutView {
     reason: Option<String>,
     counts: Counts,
     percent_settled: u64,
+    /// The wave that waits for approval.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_wave: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     wave: Option<WaveView>,
     /// How many devices a minute have been settled.
@@ -155,6 +160,46 @@ fn alike(reason: &str) -> String {
     }
 }
 
+/// How many jobs a page of them has, and after which it begins, by a query
+/// string.
+///
+/// # Errors
+/// `Invalid`, with the parameter's name.
+pub fn list_query(query: &str) -> Result<(Option<usize>, Option<String>), Failure> {
+    let (mut limit, mut cursor) = (None, None);
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let (name, value) = (decoded(name)?, decoded(value)?);
+        match name.as_str() {
+            "limit" => once(&name, &mut limit, read_limit(&value)?)?,
+            "cursor" => once(&name, &mut cursor, read_cursor(value)?)?,
+            _ => {
+                return Err(Failure::invalid(
+                    &name,
+                    format!("jobs cannot be listed by {name}"),
+                    "Use limit and cursor.",
+                ));
+            }
+        }
+    }
+    Ok((limit, cursor))
+}
+
+/// A moment and an id, as the list is ordered by them.
+fn read_cursor(text: String) -> Result<String, Failure> {
+    let parts = text.split_once('#');
+    let good = parts.is_some_and(|(at, id)| {
+        at.len() == 14 && at.bytes().all(|b| b.is_ascii_digit()) && RolloutId::parse(id).is_ok()
+    });
+    good.then_some(text).ok_or_else(|| {
+        Failure::invalid(
+            "cursor",
+            "it is no cursor of this list",
+            "Send the nextCursor of the page before, or none.",
+        )
+    })
+}
+
 impl Counts {
     /// Of devices that waves have had; those of `ended` waves are awaited no
     /// more.
@@ -205,8 +250,9 @@ impl RolloutView {
             reason: rollout.reason(),
             percent_settled: (settled * 100)
                 .checked_div(counts.targets)
-                .unwrap_or(100)
+                .unwrap_or(if rollout.phase.ended() { 100 } else { 0 })
                 .min(100),
+            next_wave: rollout.awaits_approval().then_some(rollout.waves + 1),
             wave: wave.map(|wave| WaveView {
                 number: wave.number,
                 size: wave.taken,
@@ -289,7 +335,6 @@ impl Rollout {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::super::RolloutId;
     use super::super::execution::{Report, Status};
     use super::super::wave::{Made, Wave};
     use super::*;
@@ -342,6 +387,23 @@ mod tests {
         assert_eq!(seen["settledPerMinute"], 2.2);
         // 77 left, at 22 in ten minutes.
         assert_eq!(seen["secondsLeft"], 2100);
+    }
+
+    #[test]
+    fn a_page_of_jobs() {
+        let cursor = format!("00000000000001#{}", RolloutId::from_key("a").as_str());
+        let query = format!("limit=5&cursor={}", cursor.replace('#', "%23"));
+        assert_eq!(list_query(&query).unwrap(), (Some(5), Some(cursor)));
+        assert_eq!(list_query("").unwrap(), (None, None));
+        for (query, refused) in [
+            ("limit=0", "limit"),
+            ("cursor=x", "cursor"),
+            ("cursor=1%23job-x", "cursor"),
+            ("status=DONE", "status"),
+        ] {
+            let failure = list_query(query).unwrap_err();
+            assert_eq!(failure.field.as_deref(), Some(refused), "{query}");
+        }
     }
 
     #[test]

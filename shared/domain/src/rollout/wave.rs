@@ -98,6 +98,10 @@ pub struct Wave {
     pub recheck: bool,
     /// Whether AWS says that its job is over.
     pub completed: bool,
+    /// When the job was to be looked at because devices say that they were
+    /// cancelled, which we did not do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doubted_at: Option<Moment>,
     /// Why it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<End>,
@@ -120,6 +124,7 @@ impl Wave {
             look_at: Moment(u64::MAX),
             recheck: false,
             completed: false,
+            doubted_at: None,
             end: None,
         }
     }

@@ -245,8 +245,8 @@ fn what_is_declared_otherwise_is_changed() {
             &["~ dynamic group old query"],
         ),
         (
-            |c| c["jobTemplates"][0]["document"]["version"] = "2".into(),
-            &["~ job template update document.version"],
+            |c| c["jobTemplates"][0]["document"]["includeStdOut"] = "true".into(),
+            &["~ job template update document.includeStdOut"],
         ),
         (
             |c| {

@@ -1,0 +1,228 @@
+//! `lamp job run`: what is sent to start a job.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, ValueEnum};
+use serde_json::{Map, Value, json};
+
+use super::{exit, show, shown, watch};
+use crate::api::{Api, Call};
+use crate::device;
+use crate::failure::{Exit, Failure};
+use crate::output::{self, Format};
+
+/// What, to whom, and how.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("targets").required(true))]
+pub(crate) struct Arguments {
+    /// The job template, as a catalog declares it
+    template: String,
+    /// A parameter of the template
+    #[arg(long = "parameter", short = 'p', value_name = "NAME=VALUE", value_parser = device::pair)]
+    parameters: Vec<(String, String)>,
+
+    /// A device; may be repeated
+    #[arg(long = "thing", value_name = "THING", group = "targets")]
+    things: Vec<String>,
+    /// A CSV file with the devices' names in its column thingName
+    #[arg(long, value_name = "FILE", group = "targets")]
+    from: Option<PathBuf>,
+    /// A static group and those below it
+    #[arg(long, value_name = "GROUP", group = "targets")]
+    group: Option<String>,
+    /// A dynamic group of a catalog
+    #[arg(long, value_name = "GROUP", group = "targets")]
+    dynamic_group: Option<String>,
+    /// The devices for which a query holds
+    #[arg(long, value_name = "QUERY", group = "targets")]
+    query: Option<String>,
+    /// The query compares versions (<semver"1.10.0"), which AWS's own cannot
+    #[arg(long, requires = "query")]
+    beyond_aws: bool,
+
+    #[command(flatten)]
+    rollout: Rollout,
+
+    /// Show who would get it, and start nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// The same key again is the same job
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
+    /// Follow it until it ends or waits for its operator
+    #[arg(long)]
+    watch: bool,
+}
+
+/// How it is rolled out; what is not said is as the service has it.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Rollout")]
+struct Rollout {
+    /// A wave's size, such as 5 or 10%; the first is the canary, the last is
+    /// repeated
+    #[arg(long = "wave", value_name = "SIZE", value_parser = size)]
+    waves: Vec<Value>,
+    /// At most so many devices are told a minute
+    #[arg(long, value_name = "N")]
+    per_minute: Option<u64>,
+    /// Somebody has to approve each wave after the first
+    #[arg(long)]
+    approval: bool,
+    /// With a greater share of a wave failed, it is broken off
+    #[arg(long, value_name = "PERCENT")]
+    most_failed_percent: Option<u64>,
+    /// At least this share of those that answered must have succeeded
+    #[arg(long, value_name = "PERCENT")]
+    least_succeeded_percent: Option<u64>,
+    /// At most this share of a wave may be unreached at its deadline
+    #[arg(long, value_name = "PERCENT")]
+    most_unreached_percent: Option<u64>,
+    /// What follows a wave that did not pass
+    #[arg(long, value_name = "WHAT")]
+    on_failure: Option<OnFailure>,
+    /// How long a wave may take
+    #[arg(long, value_name = "MINUTES")]
+    deadline_minutes: Option<u64>,
+    /// How long the whole may take
+    #[arg(long, value_name = "MINUTES")]
+    duration_minutes: Option<u64>,
+    /// How long a device may take once it has begun
+    #[arg(long, value_name = "MINUTES")]
+    in_progress_minutes: Option<u64>,
+    /// How often AWS repeats what failed or timed out on a device
+    #[arg(long, value_name = "TIMES")]
+    retries: Option<u64>,
+    /// Devices that join the group later get it too, so many a minute
+    #[arg(long, value_name = "N")]
+    late_joiners_per_minute: Option<u64>,
+    /// The rest of it, a JSON file: {"window": …, "growing": …, "startAt": …};
+    /// what is said above counts more
+    #[arg(long, value_name = "FILE")]
+    rollout: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum OnFailure {
+    /// Wait for somebody to decide
+    Pause,
+    /// End the job
+    Stop,
+}
+
+fn size(text: &str) -> Result<Value, String> {
+    let share = text.strip_suffix('%').map(str::parse::<u64>);
+    match (share, text.parse::<u64>()) {
+        (Some(Ok(_)), _) => Ok(text.into()),
+        (None, Ok(count)) => Ok(count.into()),
+        _ => Err("write a number, or a share such as 10%".to_owned()),
+    }
+}
+
+pub(super) async fn run(arguments: &Arguments, api: &Api, format: Format) -> Result<Exit, Failure> {
+    let call = Call::post(&["jobs"]).body(arguments.body()?);
+    let call = match &arguments.idempotency_key {
+        Some(key) => call.idempotency_key(key),
+        // A dry run changes nothing; a job without a key is started once.
+        None if arguments.dry_run => call,
+        None => call.once(),
+    };
+    let job = api.send(call).await?.body;
+    if arguments.dry_run {
+        if format.is_json() {
+            output::document(&job);
+        } else {
+            show::forecast(&job);
+        }
+        return Ok(exit(&job));
+    }
+    match job["jobId"].as_str() {
+        Some(id) if arguments.watch => watch::follow(id, api, format).await,
+        _ => Ok(shown(&job, format)),
+    }
+}
+
+impl Arguments {
+    fn body(&self) -> Result<Value, Failure> {
+        let parameters: Map<_, _> = self
+            .parameters
+            .iter()
+            .map(|(name, value)| (name.clone(), Value::from(value.as_str())))
+            .collect();
+        let mut body = json!({
+            "template": self.template, "parameters": parameters,
+            "targets": self.targets()?, "dryRun": self.dry_run,
+        });
+        if let Some(rollout) = self.rollout.body()? {
+            body["rollout"] = rollout;
+        }
+        Ok(body)
+    }
+
+    fn targets(&self) -> Result<Value, Failure> {
+        if let Some(file) = &self.from {
+            let rows = device::rows(file)?.into_iter();
+            let things: Vec<_> = rows.map(|row| row.thing_name).collect();
+            return Ok(json!({ "things": things }));
+        }
+        Ok(if let Some(group) = &self.group {
+            json!({ "group": group })
+        } else if let Some(group) = &self.dynamic_group {
+            json!({ "dynamicGroup": group })
+        } else if let Some(query) = &self.query {
+            json!({ "query": query, "semver": self.beyond_aws })
+        } else {
+            json!({ "things": self.things })
+        })
+    }
+}
+
+impl Rollout {
+    fn body(&self) -> Result<Option<Value>, Failure> {
+        let mut body = match &self.rollout {
+            Some(file) => {
+                let broken = |why: String| {
+                    Failure::usage(format!("{}: {why}", file.display()), "Give a JSON object.")
+                };
+                let text = std::fs::read(file).map_err(|error| broken(error.to_string()))?;
+                let read: Map<_, _> =
+                    serde_json::from_slice(&text).map_err(|error| broken(error.to_string()))?;
+                read
+            }
+            None => Map::new(),
+        };
+        let on_failure = self.on_failure.map(|what| match what {
+            OnFailure::Pause => "pause".into(),
+            OnFailure::Stop => "stop".into(),
+        });
+        let waves = (!self.waves.is_empty()).then(|| Value::from(self.waves.clone()));
+        let number = |number: Option<u64>| number.map(Value::from);
+        for (name, value) in [
+            ("waves", waves),
+            ("perMinute", number(self.per_minute)),
+            ("approval", self.approval.then(|| true.into())),
+            ("mostFailedPercent", number(self.most_failed_percent)),
+            (
+                "leastSucceededPercent",
+                number(self.least_succeeded_percent),
+            ),
+            ("mostUnreachedPercent", number(self.most_unreached_percent)),
+            ("onFailure", on_failure),
+            ("deadlineMinutes", number(self.deadline_minutes)),
+            ("durationMinutes", number(self.duration_minutes)),
+            ("inProgressMinutes", number(self.in_progress_minutes)),
+            ("retries", number(self.retries)),
+            ("lateJoinersPerMinute", number(self.late_joiners_per_minute)),
+        ] {
+            if let Some(value) = value {
+                body.insert(name.to_owned(), value);
+            }
+        }
+        if body.is_empty() {
+            return Ok(None);
+        }
+        // What the service takes where nothing at all is said.
+        body.entry("waves")
+            .or_insert_with(|| json!([1, "10%", "100%"]));
+        Ok(Some(body.into()))
+    }
+}

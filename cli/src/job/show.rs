@@ -1,0 +1,196 @@
+//! Jobs as a person reads them.
+
+use serde_json::Value;
+
+use crate::output;
+
+/// How many devices of a wave a forecast names.
+const NAMED: usize = 5;
+
+/// The counts in the order in which a person asks for them.
+pub(super) const COUNTS: [&str; 11] = [
+    "succeeded",
+    "unconfirmed",
+    "inProgress",
+    "queued",
+    "waiting",
+    "failed",
+    "timedOut",
+    "rejected",
+    "unreached",
+    "removed",
+    "retried",
+];
+
+pub(super) fn job(job: &Value) {
+    let mut facts = Vec::new();
+    for name in ["jobId", "template", "parameters", "status", "reason"] {
+        facts.push((name, output::plain(&job[name])));
+    }
+    facts.push(("targets", targets(job)));
+    facts.push(("devices", counts(&job["counts"])));
+    let wave = &job["wave"];
+    if !wave.is_null() {
+        let text = format!(
+            "{} of {} devices: {}",
+            wave["number"],
+            wave["size"],
+            counts(&wave["counts"])
+        );
+        facts.push(("wave", text));
+        facts.push(("deadline", output::plain(&wave["deadline"])));
+    }
+    let left = job["secondsLeft"].as_u64();
+    facts.push(("timeLeft", left.map(duration).unwrap_or_default()));
+    for name in ["startedBy", "startedAt", "endsAt", "endedAt"] {
+        facts.push((name, output::plain(&job[name])));
+    }
+    let said = facts.into_iter().filter(|(_, text)| !text.is_empty());
+    output::line(&output::facts(said).to_string());
+    failures(job);
+}
+
+/// Failures, those that are alike together.
+pub(super) fn failures(job: &Value) {
+    let groups = job["failures"].as_array().map_or(&[][..], Vec::as_slice);
+    if groups.is_empty() {
+        return;
+    }
+    let mut table = output::table(&["devices", "status", "reason", "for instance"]);
+    for group in groups {
+        table.add_row(
+            ["count", "status", "reason", "examples"].map(|name| output::plain(&group[name])),
+        );
+    }
+    output::line(&table.to_string());
+}
+
+pub(super) fn list(page: &Value) {
+    let mut table = output::table(&["job", "template", "status", "settled", "failed", "started"]);
+    for job in page["items"].as_array().into_iter().flatten() {
+        let counts = &job["counts"];
+        let failed: u64 = ["failed", "timedOut", "rejected"]
+            .iter()
+            .filter_map(|name| counts[*name].as_u64())
+            .sum();
+        table.add_row([
+            output::plain(&job["jobId"]),
+            output::plain(&job["template"]),
+            output::plain(&job["status"]),
+            format!("{}% of {}", job["percentSettled"], counts["targets"]),
+            failed.to_string(),
+            output::plain(&job["startedAt"]),
+        ]);
+    }
+    output::line(&table.to_string());
+    if let Some(cursor) = page["nextCursor"].as_str() {
+        output::note(&format!("more: --cursor '{cursor}'"));
+    }
+}
+
+/// Who would get it.
+pub(super) fn forecast(forecast: &Value) {
+    let mut table = output::table(&["wave", "devices", "who"]);
+    for wave in forecast["waves"].as_array().into_iter().flatten() {
+        let things = wave["things"].as_array().map_or(&[][..], Vec::as_slice);
+        let size = wave["size"].as_u64().unwrap_or_default();
+        let named: Vec<_> = things.iter().take(NAMED).map(output::plain).collect();
+        let rest = size.saturating_sub(named.len() as u64);
+        let more = if rest > 0 {
+            format!(", and {rest} more")
+        } else {
+            String::new()
+        };
+        let row = [
+            wave["wave"].to_string(),
+            size.to_string(),
+            named.join(", ") + &more,
+        ];
+        table.add_row(row);
+    }
+    output::line(&table.to_string());
+    let left_out = forecast["leftOut"]
+        .as_array()
+        .map_or(&[][..], Vec::as_slice);
+    if !left_out.is_empty() {
+        let mut table = output::table(&["left out", "why"]);
+        for one in left_out {
+            table.add_row([
+                output::plain(&one["thingName"]),
+                output::plain(&one["reason"]),
+            ]);
+        }
+        output::line(&table.to_string());
+    }
+    if forecast["more"] == true {
+        output::note("there are more targets than were looked at");
+    }
+}
+
+fn targets(job: &Value) -> String {
+    let targets = &job["targets"];
+    match targets["kind"].as_str().unwrap_or_default() {
+        "group" => format!("the group {}", output::plain(&targets["name"])),
+        "dynamicGroup" => format!("the dynamic group {}", output::plain(&targets["name"])),
+        "query" => output::plain(&targets["text"]),
+        "things" => format!("{} devices by name", targets["count"]),
+        _ => String::new(),
+    }
+}
+
+/// What is not zero.
+pub(super) fn counts(counts: &Value) -> String {
+    let some = COUNTS.iter().filter_map(|name| {
+        let count = counts[*name].as_u64().filter(|count| *count > 0)?;
+        Some(format!("{count} {}", words(name)))
+    });
+    some.collect::<Vec<_>>().join(", ")
+}
+
+/// `inProgress` as `in progress`.
+fn words(name: &str) -> String {
+    let mut words = String::new();
+    for c in name.chars() {
+        if c.is_uppercase() {
+            words.push(' ');
+        }
+        words.extend(c.to_lowercase());
+    }
+    words
+}
+
+/// Seconds as a person says them.
+pub(super) fn duration(seconds: u64) -> String {
+    match seconds {
+        0..=90 => format!("{seconds} s"),
+        91..=5400 => format!("{} min", seconds.div_ceil(60)),
+        5401..=172_800 => format!("{} h", seconds.div_ceil(3600)),
+        _ => format!("{} days", seconds.div_ceil(86_400)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn counts_are_told_without_zeros() {
+        let seen = json!({"succeeded": 3, "inProgress": 2, "failed": 0, "targets": 9});
+        assert_eq!(counts(&seen), "3 succeeded, 2 in progress");
+        assert_eq!(counts(&json!({})), "");
+    }
+
+    #[test]
+    fn durations() {
+        for (seconds, text) in [
+            (59, "59 s"),
+            (91, "2 min"),
+            (5401, "2 h"),
+            (200_000, "3 days"),
+        ] {
+            assert_eq!(duration(seconds), text);
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! What AWS IoT says of jobs and things, as rules put it into a queue.
+
+use std::collections::BTreeMap;
+
+use lamplighter_domain::Failure;
+use lamplighter_domain::names::{GroupName, ThingName};
+use lamplighter_domain::rollout::event::JobEvent;
+use lamplighter_domain::rollout::execution::{Heard, Report, Status};
+use lamplighter_domain::rollout::{Rollout, RolloutId};
+use lamplighter_domain::time::Moment;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Jobs;
+use super::effects::read_status;
+use crate::describe::found;
+use crate::{clock, job_views, telemetry};
+
+/// What SQS hands to a function ("Using Lambda with Amazon SQS").
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Batch {
+    records: Vec<Record>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Record {
+    message_id: String,
+    body: String,
+}
+
+/// Which messages have to be delivered again.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failures {
+    batch_item_failures: Vec<Failed>,
+}
+
+/// One of them.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failed {
+    item_identifier: String,
+}
+
+/// What a message says.
+#[derive(Debug)]
+enum News {
+    /// Of one device of one job.
+    Device(RolloutId, ThingName, Heard, Status),
+    /// That a wave's job is to be looked at.
+    Job(RolloutId, u32),
+    /// That a thing is no more.
+    Gone(ThingName),
+    /// What a shadow reports.
+    Firmware(ThingName, String),
+    /// That a thing has joined a group.
+    Joined(GroupName, ThingName),
+    /// Nothing of ours.
+    Nothing,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OfThing {
+    #[serde(default)]
+    event_type: String,
+    #[serde(default)]
+    operation: String,
+    #[serde(default)]
+    thing_name: Option<String>,
+    #[serde(default)]
+    thing_arn: Option<String>,
+    #[serde(default)]
+    group_arn: Option<String>,
+    #[serde(default)]
+    firmware: Option<String>,
+}
+
+impl Jobs {
+    /// Takes a batch of messages in. What no retry can help is logged and
+    /// done; the others are delivered again.
+    pub async fn receive(&self, batch: Batch) -> Failures {
+        let mut failures = Failures::default();
+        let mut of_jobs: BTreeMap<String, (RolloutId, Vec<String>, Vec<News>)> = BTreeMap::new();
+        for Record { message_id, body } in batch.records {
+            let news = match read(&body) {
+                Ok(news) => news,
+                Err(failure) => {
+                    telemetry::failed(&failure);
+                    continue;
+                }
+            };
+            if let News::Device(id, ..) | News::Job(id, _) = &news {
+                // What is said of one job is written at once.
+                let entry = of_jobs.entry(id.as_str().to_owned());
+                let (_, messages, all) = entry.or_insert((id.clone(), Vec::new(), Vec::new()));
+                messages.push(message_id);
+                all.push(news);
+                continue;
+            }
+            let heard = self.of_thing(news).await;
+            failures.note(heard, [message_id]);
+        }
+        for (id, messages, news) in of_jobs.into_values() {
+            let heard = self.of_job(&id, news).await;
+            failures.note(heard, messages);
+        }
+        failures
+    }
+
+    async fn of_job(&self, id: &RolloutId, news: Vec<News>) -> Result<(), Failure> {
+        // Of a job of another stack in this account, perhaps.
+        let Some(kept) = job_views::kept(&self.table, id).await? else {
+            return Ok(());
+        };
+        let rollout = &kept.rollout;
+        let (mut heard, mut done, mut looks) = (Vec::new(), Vec::new(), Vec::new());
+        for one in news {
+            match one {
+                News::Device(_, thing, said, status) => {
+                    let said = self.numbered(rollout, &thing, said, status).await?;
+                    if status == Status::Succeeded && rollout.spec.confirms.is_some() {
+                        done.push(thing.clone());
+                    }
+                    heard.extend(said.map(|said| (thing, said)));
+                }
+                News::Job(_, wave) => looks.push(wave),
+                _ => {}
+            }
+        }
+        heard.extend(self.firmwares(&done).await?);
+        self.hear(rollout, heard).await?;
+        self.look_and_wake(id, &looks).await
+    }
+
+    async fn look_and_wake(&self, id: &RolloutId, looks: &[u32]) -> Result<(), Failure> {
+        let kept = self
+            .change(id, |mut kept| {
+                for wave in looks {
+                    kept.rollout = kept.rollout.look_at_job(*wave, clock::now());
+                }
+                Ok(kept)
+            })
+            .await?;
+        self.wake_if_due(&kept).await
+    }
+
+    /// Where AWS may try again, which of an execution's attempts it was.
+    async fn numbered(
+        &self,
+        rollout: &Rollout,
+        thing: &ThingName,
+        heard: Heard,
+        status: Status,
+    ) -> Result<Option<Heard>, Failure> {
+        let Heard::Report(wave, said) = &heard else {
+            return Ok(Some(heard));
+        };
+        if !Report::wants_number(status, rollout.spec.retries) {
+            return Ok(Some(heard));
+        }
+        let answer = self
+            .iot
+            .describe_job_execution()
+            .job_id(rollout.rollout_id.of_wave(*wave))
+            .thing_name(thing.as_str())
+            .send()
+            .await;
+        let seen = found("iot:DescribeJobExecution", answer)?.and_then(|seen| seen.execution);
+        let Some(seen) = seen else {
+            return Ok(None);
+        };
+        let status = seen.status.as_ref().and_then(|s| read_status(s.as_str()));
+        let number = seen.execution_number.unwrap_or_default();
+        let number = u64::try_from(number).unwrap_or_default();
+        let at = seen.last_updated_at.and_then(|at| at.to_millis().ok());
+        let at = at
+            .and_then(|at| u64::try_from(at).ok())
+            .map_or(said.at(), Moment);
+        Ok(status
+            .map(|status| Heard::Report(*wave, Report::new(status, number, at, said.reason()))))
+    }
+
+    async fn of_thing(&self, news: News) -> Result<(), Failure> {
+        let (thing, heard) = match news {
+            News::Joined(group, thing) => return self.joined_group(&group, &thing).await,
+            News::Gone(thing) => (thing, Heard::Gone),
+            News::Firmware(thing, version) => (thing, Heard::Firmware(version)),
+            News::Device(..) | News::Job(..) | News::Nothing => return Ok(()),
+        };
+        for rollout in self.open_jobs().await? {
+            let confirms = rollout.spec.confirms.is_some();
+            if confirms || heard == Heard::Gone {
+                self.hear(&rollout, [(thing.clone(), heard.clone())])
+                    .await?;
+                self.look_and_wake(&rollout.rollout_id, &[]).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Failures {
+    fn note(&mut self, heard: Result<(), Failure>, messages: impl IntoIterator<Item = String>) {
+        let Err(failure) = heard else {
+            return;
+        };
+        telemetry::failed(&failure);
+        if failure.kind.retryable() {
+            let failed = messages
+                .into_iter()
+                .map(|item_identifier| Failed { item_identifier });
+            self.batch_item_failures.extend(failed);
+        }
+    }
+}
+
+fn read(body: &str) -> Result<News, Failure> {
+    let unreadable = |why: serde_json::Error| {
+        Failure::invalid(
+            "event",
+            format!("the message does not parse: {why}"),
+            "Send what the template's rules send.",
+        )
+    };
+    let event: Value = serde_json::from_str(body).map_err(unreadable)?;
+    let of_thing: OfThing = serde_json::from_value(event.clone()).unwrap_or_default();
+    let last = |arn: &Option<String>| {
+        let name = arn.as_deref().and_then(|arn| arn.rsplit('/').next());
+        name.unwrap_or_default().to_owned()
+    };
+    match (of_thing.event_type.as_str(), of_thing.operation.as_str()) {
+        ("JOB" | "JOB_EXECUTION", _) => Ok(match JobEvent::read(event)? {
+            Some(JobEvent::Execution {
+                rollout_id,
+                thing_name,
+                heard,
+                status,
+            }) => News::Device(rollout_id, thing_name, heard, status),
+            Some(JobEvent::Job { rollout_id, wave }) => News::Job(rollout_id, wave),
+            None => News::Nothing,
+        }),
+        ("THING_EVENT", "DELETED") => {
+            let name = of_thing.thing_name.unwrap_or_default();
+            Ok(News::Gone(ThingName::parse(&name)?))
+        }
+        ("THING_GROUP_MEMBERSHIP_EVENT", "ADDED") => {
+            let group = GroupName::parse(&last(&of_thing.group_arn))?;
+            Ok(News::Joined(
+                group,
+                ThingName::parse(&last(&of_thing.thing_arn))?,
+            ))
+        }
+        _ => match (of_thing.thing_name, of_thing.firmware) {
+            (Some(thing), Some(version)) => Ok(News::Firmware(ThingName::parse(&thing)?, version)),
+            _ => Ok(News::Nothing),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEWS: &str = include_str!("../../../../events/dispatch-job/news.json");
+
+    #[test]
+    fn each_message_of_the_rules_is_read() {
+        let batch: Batch = serde_json::from_str(NEWS).unwrap();
+        let all: Vec<_> = batch
+            .records
+            .iter()
+            .map(|r| read(&r.body).unwrap())
+            .collect();
+        let [
+            News::Device(id, _, Heard::Report(1, _), Status::Failed),
+            News::Job(same, 1),
+            News::Gone(gone),
+            News::Joined(group, joined),
+            News::Firmware(_, version),
+        ] = &all[..]
+        else {
+            panic!("{all:?}");
+        };
+        assert_eq!(id, same);
+        assert_eq!(gone.as_str(), "milan-navigli-02");
+        assert_eq!(
+            (group.as_str(), joined.as_str()),
+            ("milan", "milan-navigli-03")
+        );
+        assert_eq!(version, "2.4.0");
+    }
+
+    #[test]
+    fn what_is_none_of_ours_is_nothing_and_what_is_broken_is_refused() {
+        for nothing in [
+            r#"{}"#,
+            r#"{"eventType": "THING_EVENT", "operation": "UPDATED", "thingName": "x"}"#,
+            r#"{"eventType": "JOB", "jobId": "theirs", "status": "CANCELED"}"#,
+            r#"{"thingName": "x", "firmware": null}"#,
+        ] {
+            assert!(matches!(read(nothing), Ok(News::Nothing)), "{nothing}");
+        }
+        for broken in [
+            "",
+            r#"{"eventType": "THING_EVENT", "operation": "DELETED"}"#,
+            r#"{"eventType": "THING_GROUP_MEMBERSHIP_EVENT", "operation": "ADDED"}"#,
+            r#"{"eventType": "JOB"}"#,
+        ] {
+            assert!(read(broken).is_err(), "{broken}");
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! What starts a job, or only tells who would get it.
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use lamplighter_domain::names::ThingName;
+use lamplighter_domain::rollout::order::{Order, Request, Targets};
+use lamplighter_domain::rollout::target::Forecast;
+use lamplighter_domain::rollout::{Rollout, RolloutId};
+use lamplighter_domain::{Failure, Kind};
+use serde_json::{Value, json};
+
+use aws_sdk_dynamodb::types::Put;
+
+use super::Jobs;
+use super::existing::CALLS;
+use super::rows::{expiring, expiry, first};
+use super::targets::{NAMES, Names, Source};
+use crate::job_views::{self, Kept};
+use crate::table::{self, Key};
+use crate::{clock, describe};
+
+/// A dry run ends after so many targets, whatever is left, since somebody
+/// waits for the answer.
+const MOST_SHOWN: usize = 5000;
+const SHOWN_MILLIS: u64 = 15_000;
+
+impl Jobs {
+    /// Starts a job; the same key again is the same job.
+    ///
+    /// # Errors
+    /// As for [`prepare`](Self::prepare); `NotFound` without the group;
+    /// `Conflict` where another job was asked for under the key.
+    pub async fn start(&self, by: &str, request: Request) -> Result<Value, Failure> {
+        let Request {
+            mut order,
+            things,
+            mut spec,
+            key,
+            ..
+        } = request;
+        by.clone_into(&mut order.by);
+        let key = key.unwrap_or_else(|| clock::operation_id().to_string());
+        let id = RolloutId::from_key(&format!("{by}\0{key}"));
+        if let Some(kept) = self.known(&id, &order).await? {
+            return self.started(&kept).await;
+        }
+        self.prepare(&mut order, &mut spec).await?;
+        self.check_group(&order).await?;
+        let rollout = Rollout::start(id, spec, clock::now());
+        let kept = first(rollout);
+        let things: Vec<_> = things.into_iter().collect();
+        self.store_names(&kept.rollout, &order, &things).await?;
+        self.follow(&kept.rollout, &order).await?;
+        if !self.claim(&kept, &order).await? {
+            // Somebody else was faster with the same key.
+            self.known(&kept.rollout.rollout_id, &order).await?;
+        }
+        self.started(&kept).await
+    }
+
+    /// Who would get it, wave by wave; nothing is written.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
+    pub async fn forecast(&self, request: Request) -> Result<Value, Failure> {
+        let Request {
+            mut order,
+            things,
+            mut spec,
+            ..
+        } = request;
+        self.prepare(&mut order, &mut spec).await?;
+        self.check_group(&order).await?;
+        let things: Vec<_> = things.into_iter().collect();
+        let source = Source::Sent(&things);
+        let until = clock::now().plus_millis(SHOWN_MILLIS);
+        let (mut targets, mut left_out) = (Vec::new(), Vec::new());
+        let mut after = None;
+        let more = loop {
+            let found = self.found(&order, &spec, &source, after.as_ref()).await?;
+            targets.extend(found.admitted);
+            left_out.extend(found.left_out);
+            after = found.next;
+            let enough = targets.len() + left_out.len() >= MOST_SHOWN || clock::now() >= until;
+            if after.is_none() || enough {
+                break after.is_some();
+            }
+        };
+        targets.sort();
+        targets.dedup();
+        let mut answer = json!(Forecast::new(&spec, &targets, left_out, more));
+        let document = serde_json::from_str(&order.document);
+        answer["document"] = document.unwrap_or_default();
+        Ok(answer)
+    }
+
+    async fn known(&self, id: &RolloutId, order: &Order) -> Result<Option<Kept>, Failure> {
+        let Some(kept) = job_views::kept(&self.table, id).await? else {
+            return Ok(None);
+        };
+        self.order(id).await?.same_as(order)?;
+        Ok(Some(kept))
+    }
+
+    async fn started(&self, kept: &Kept) -> Result<Value, Failure> {
+        if !kept.rollout.phase.ended() {
+            self.run(kept).await?;
+        }
+        job_views::job(&self.table, &kept.rollout.rollout_id, clock::now()).await
+    }
+
+    /// That the group is there, and is what it is said to be.
+    async fn check_group(&self, order: &Order) -> Result<(), Failure> {
+        match &order.targets {
+            Targets::Group { name } => {
+                let group = describe::group(&self.iot, name).await?;
+                let group = group.ok_or_else(|| {
+                    Failure::not_found(
+                        "targets.group",
+                        format!("there is no group {name}"),
+                        "Check the name.",
+                    )
+                })?;
+                if group.query_string.is_some() {
+                    return Err(Failure::new(
+                        Kind::Invalid,
+                        format!("{name} is a dynamic group of AWS"),
+                        "Target a static group, or a dynamic group of a catalog.",
+                    )
+                    .field("targets.group"));
+                }
+                Ok(())
+            }
+            Targets::DynamicGroup { name } => self.of_definition(name).await.map(drop),
+            Targets::Things { .. } | Targets::Query { .. } => Ok(()),
+        }
+    }
+
+    async fn store_names(
+        &self,
+        rollout: &Rollout,
+        order: &Order,
+        things: &[ThingName],
+    ) -> Result<(), Failure> {
+        let expires = expiry(rollout);
+        let pages = things
+            .chunks(NAMES)
+            .enumerate()
+            .map(async |(page, things)| {
+                let key = Key::named_things(&rollout.rollout_id, &order.asked, page);
+                let things = things.to_vec();
+                self.put_expiring(&key, &Names { things }, expires).await
+            });
+        let pages = stream::iter(pages).buffer_unordered(CALLS);
+        pages.try_collect::<Vec<()>>().await.map(drop)
+    }
+
+    /// Writes the job, unless it is there.
+    async fn claim(&self, kept: &Kept, order: &Order) -> Result<bool, Failure> {
+        let id = &kept.rollout.rollout_id;
+        let put = |item| {
+            Put::builder()
+                .table_name(&self.table.name)
+                .set_item(Some(item))
+        };
+        let row = put(table::write(&Key::rollout(id), kept)?)
+            .condition_expression("attribute_not_exists(PK)");
+        let order = put(table::write(&Key::order(id), order)?);
+        let at = Key::rollout_at(id, kept.rollout.started_at);
+        let changes = vec![
+            table::put(row)?,
+            table::put(order)?,
+            self.open(id)?,
+            self.pointer(&at, id)?,
+        ];
+        Ok(self.table.transact(changes).await?.is_none())
+    }
+
+    /// A spec that follows those who join later has the groups know of the job.
+    async fn follow(&self, rollout: &Rollout, order: &Order) -> Result<(), Failure> {
+        let (Some(_), Targets::Group { name }) = (rollout.spec.late_joiners, &order.targets) else {
+            return Ok(());
+        };
+        let id = &rollout.rollout_id;
+        let pointer = job_views::Pointer {
+            rollout_id: id.clone(),
+        };
+        let until = rollout.ends_at.0 / 1000;
+        for group in self.with_groups_below(name).await? {
+            let row = table::write(&Key::follower(&group, id), &pointer)?;
+            self.table.put_item(expiring(row, until)?).await?;
+        }
+        Ok(())
+    }
+}

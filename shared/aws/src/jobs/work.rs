@@ -1,0 +1,117 @@
+//! One piece of work, done and recorded.
+
+use lamplighter_domain::Failure;
+use lamplighter_domain::rollout::{JobPlan, Rollout, RolloutId, Standing, Work};
+
+use super::Jobs;
+use super::effects::Refused;
+use crate::clock;
+use crate::job_views::{self, Kept};
+
+/// What came of a work.
+pub(super) enum Worked {
+    /// It is done and recorded.
+    Done,
+    /// AWS needs so many seconds.
+    Later(u64),
+}
+
+/// How long AWS is given between two looks at a job that is being cancelled.
+const CANCELING_SECONDS: u64 = 2;
+
+impl Jobs {
+    /// Does one work and records that it is done.
+    pub(super) async fn perform(&self, kept: &Kept, work: &Work) -> Result<Worked, Failure> {
+        let rollout = &kept.rollout;
+        let id = &rollout.rollout_id;
+        match work {
+            Work::List(after) => {
+                let listed = self.list(rollout, after.as_ref()).await?;
+                self.record(id, |r| {
+                    let last = listed.next.clone();
+                    r.listed(listed.count, last, listed.next.is_none(), clock::now())
+                })
+                .await?;
+            }
+            Work::CreateGroup(name) => {
+                let made = self.create_group(name, id).await?;
+                self.recorded(id, made, Rollout::group_made).await?;
+            }
+            Work::Take(taking) => match self.take(rollout, taking).await? {
+                Ok(taken) => self.record(id, |r| r.took(&taken)).await?,
+                Err(Refused(why)) => self.record(id, |r| r.refused(&why)).await?,
+            },
+            Work::Intend => self.record(id, Rollout::job_intended).await?,
+            Work::CreateJob(plan) => self.make_job(rollout, plan).await?,
+            Work::Describe(job) => {
+                let seen = self.describe(job).await?;
+                let tally = job_views::tally(&self.table, rollout).await?;
+                self.record(id, |r| r.described(seen.described, &tally, clock::now()))
+                    .await?;
+            }
+            Work::Recheck(job) => self.recheck(kept, job).await?,
+            Work::Cancel(job, force) => {
+                let mut seen = self.describe(job).await?;
+                if seen.described.standing == Standing::Open {
+                    self.cancel(job, *force).await?;
+                    seen = self.describe(job).await?;
+                }
+                // Until AWS has cancelled all, it may tell devices.
+                if seen.busy || seen.described.standing == Standing::Open {
+                    return Ok(Worked::Later(CANCELING_SECONDS));
+                }
+                self.record(id, Rollout::canceled).await?;
+            }
+            Work::RemoveGroup(name) => {
+                self.remove_group(name).await?;
+                self.record(id, Rollout::group_removed).await?;
+            }
+        }
+        Ok(Worked::Done)
+    }
+
+    async fn make_job(&self, rollout: &Rollout, plan: &JobPlan) -> Result<(), Failure> {
+        let made = self.create_job(rollout, plan).await?;
+        let now = clock::now();
+        self.recorded(&rollout.rollout_id, made, |r| r.job_made(now))
+            .await
+    }
+
+    /// Reads a page of a job's executions and has each heard; what is left is
+    /// read by the next call.
+    async fn recheck(&self, kept: &Kept, job: &str) -> Result<(), Failure> {
+        let rollout = &kept.rollout;
+        let next = self
+            .read_executions(rollout, job, kept.read_on.clone())
+            .await?;
+        self.change(&rollout.rollout_id, |mut kept| {
+            kept.read_on.clone_from(&next);
+            if next.is_none() {
+                kept.rollout = kept.rollout.rechecked();
+            }
+            Ok(kept)
+        })
+        .await
+        .map(drop)
+    }
+
+    async fn recorded(
+        &self,
+        id: &RolloutId,
+        made: Result<(), Refused>,
+        to: impl Fn(Rollout) -> Rollout,
+    ) -> Result<(), Failure> {
+        match made {
+            Ok(()) => self.record(id, to).await,
+            Err(Refused(why)) => self.record(id, |r| r.refused(&why)).await,
+        }
+    }
+
+    async fn record(&self, id: &RolloutId, to: impl Fn(Rollout) -> Rollout) -> Result<(), Failure> {
+        let changed = self.change(id, |mut kept| {
+            kept.rollout = to(kept.rollout);
+            Ok(kept)
+        });
+        changed.await.map(drop)
+    }
+}

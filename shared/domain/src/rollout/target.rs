@@ -1,0 +1,283 @@
+//! Who gets a job: whom a query finds, and who of those found is admitted.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::spec::Spec;
+use crate::catalog::Definition;
+use crate::device::{DeviceRecord, DeviceStatus};
+use crate::failure::Failure;
+use crate::group::{Document, Language, Query};
+use crate::names::ThingName;
+
+/// How many waves, and devices of each, a forecast shows.
+const SHOWN: usize = 100;
+
+/// Queries that all have to hold.
+#[derive(Clone, Debug)]
+pub struct Finder(Vec<Query>);
+
+impl Finder {
+    /// One query.
+    ///
+    /// # Errors
+    /// `Invalid` for `path`: it does not parse, or asks what is not known here.
+    pub fn of_query(path: &str, text: &str, semver: bool) -> Result<Self, Failure> {
+        let language = if semver {
+            Language::Extended
+        } else {
+            Language::Aws
+        };
+        let parsed = Query::parse(text, language);
+        let query = parsed.map_err(|failure| failure.into_failure(path))?.query;
+        if let Some(section) = query.asks_beyond_the_registry() {
+            return Err(Failure::invalid(
+                path,
+                format!("a job's targets are not found by {section}"),
+                "Ask for attributes, groups, the type and the shadow.",
+            ));
+        }
+        Ok(Self(vec![query]))
+    }
+
+    /// A dynamic group, by its definition and those of the groups that its
+    /// members have to be in too.
+    ///
+    /// # Errors
+    /// `Invalid` for `path`, as for a query.
+    pub fn of_definitions(path: &str, definitions: &[Definition]) -> Result<Self, Failure> {
+        let one = |definition: &Definition| {
+            Self::of_query(path, &definition.query, definition.semver).map(|finder| finder.0)
+        };
+        let queries: Vec<_> = definitions.iter().map(one).collect::<Result<_, _>>()?;
+        Ok(Self(queries.concat()))
+    }
+
+    /// Whether a device's shadow has to be read to tell.
+    pub fn asks_the_shadow(&self) -> bool {
+        self.0.iter().any(Query::may_ask_the_shadow)
+    }
+
+    /// Whether a device is found. `shadow` is the state document that AWS
+    /// keeps, if the device has one.
+    ///
+    /// # Errors
+    /// `Bug` if what we store of a device is no document.
+    pub fn finds(&self, device: &DeviceRecord, shadow: Option<&Value>) -> Result<bool, Failure> {
+        let request = &device.request;
+        let state = shadow.map(|shadow| &shadow["state"]);
+        let document = Document::from_json(&json!({
+            "thingName": request.thing_name,
+            "thingTypeName": request.thing_type,
+            "thingGroupNames": request.groups,
+            "billingGroupName": request.billing_group,
+            "attributes": request.attributes,
+            "shadow": state.map(|state| json!({
+                "reported": state["reported"],
+                "desired": state["desired"],
+                "delta": state["delta"],
+                "hasDelta": state.get("delta").is_some(),
+            })),
+        }))
+        .map_err(|failure| Failure::bug(failure.to_string()))?;
+        Ok(self.0.iter().all(|query| query.matches(&document)))
+    }
+}
+
+/// The firmware that a shadow reports.
+pub fn reported_firmware(shadow: &Value) -> Option<&str> {
+    shadow["state"]["reported"]["firmware_version"].as_str()
+}
+
+/// Why a target is left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LeftOut {
+    /// The thing.
+    pub thing_name: ThingName,
+    /// Why.
+    pub reason: String,
+}
+
+/// Whether a device is admitted; if not, why.
+///
+/// # Errors
+/// The reason.
+pub fn admit(spec: &Spec, name: &ThingName, device: Option<&DeviceRecord>) -> Result<(), LeftOut> {
+    let reason = match device {
+        None => "the registry has no such device".to_owned(),
+        Some(device) if device.status != DeviceStatus::Active => {
+            format!("it is {}", device.status.name())
+        }
+        Some(device) if device.quarantined_at.is_some() => "it is quarantined".to_owned(),
+        Some(device) if !spec.admits(device.request.thing_type.as_ref()) => {
+            match &device.request.thing_type {
+                Some(other) => format!("it is a {other}, which the job is not for"),
+                None => "it has no type, and the job is for one".to_owned(),
+            }
+        }
+        Some(_) => return Ok(()),
+    };
+    Err(LeftOut {
+        thing_name: name.clone(),
+        reason,
+    })
+}
+
+/// Who would get it: the answer to a dry run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Forecast {
+    status: &'static str,
+    /// How many would get it, of those that were looked at.
+    targets: usize,
+    waves: Vec<WaveForecast>,
+    left_out: Vec<LeftOut>,
+    /// Whether there are more targets than were looked at.
+    more: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WaveForecast {
+    wave: usize,
+    size: usize,
+    /// The first of them.
+    things: Vec<ThingName>,
+}
+
+impl Forecast {
+    /// Of targets in the order in which waves take them.
+    pub fn new(spec: &Spec, targets: &[ThingName], left_out: Vec<LeftOut>, more: bool) -> Self {
+        let mut rest = targets;
+        let mut waves = Vec::new();
+        while !rest.is_empty() && waves.len() < SHOWN {
+            let size = spec.wave_size(waves.len(), targets.len() as u64);
+            let size = usize::try_from(size).unwrap_or(usize::MAX).min(rest.len());
+            let (wave, others) = rest.split_at(size);
+            rest = others;
+            waves.push(WaveForecast {
+                wave: waves.len() + 1,
+                size,
+                things: wave.iter().take(SHOWN).cloned().collect(),
+            });
+        }
+        Self {
+            status: "DRY_RUN",
+            targets: targets.len(),
+            waves,
+            left_out,
+            more,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::ThingTypeName;
+
+    fn device(more: &[(&str, Value)]) -> DeviceRecord {
+        let mut row = json!({
+            "thingName": "light-1", "thingType": "streetlight", "groups": ["navigli"],
+            "attributes": {"city": "milan"}, "status": "ACTIVE", "custody": "device",
+            "createdBy": format!("op-{}", "0".repeat(32)),
+            "operationId": format!("op-{}", "0".repeat(32)),
+            "createdAt": 1, "listingShard": "DEVICES#00",
+        });
+        for (name, value) in more {
+            row[*name] = value.clone();
+        }
+        serde_json::from_value(row).unwrap()
+    }
+
+    fn check(query: &str, shadow: Option<Value>, found: bool) {
+        let finder = Finder::of_query("query", query, true).unwrap();
+        assert_eq!(
+            finder.finds(&device(&[]), shadow.as_ref()).unwrap(),
+            found,
+            "{query}"
+        );
+    }
+
+    #[test]
+    fn whom_a_query_finds() {
+        let shadow = || Some(json!({"state": {"reported": {"firmware_version": "1.9.0"}}}));
+        check("attributes.city:milan", None, true);
+        check("attributes.city:turin", None, false);
+        check(
+            "thingTypeName:streetlight AND thingGroupNames:navigli",
+            None,
+            true,
+        );
+        let old = "shadow.reported.firmware_version<semver\"1.10.0\"";
+        check(old, shadow(), true);
+        check(old, None, false);
+        check("shadow.hasDelta:true", shadow(), false);
+        let asks = |query| {
+            Finder::of_query("q", query, false)
+                .unwrap()
+                .asks_the_shadow()
+        };
+        assert!(asks("shadow.reported.a:1") && asks("milan"));
+        assert!(!asks("attributes.city:milan AND thingTypeName:x"));
+        for beyond in ["connectivity.connected:true", "deviceDefender.x:1"] {
+            assert!(Finder::of_query("q", beyond, false).is_err(), "{beyond}");
+        }
+    }
+
+    #[test]
+    fn a_dynamic_groups_members_are_in_its_parents_too() {
+        let definition = |query: &str| -> Definition {
+            serde_json::from_value(json!({"name": "d", "query": query})).unwrap()
+        };
+        let found = |queries: [&str; 2]| {
+            let finder = Finder::of_definitions("d", &queries.map(definition)).unwrap();
+            finder.finds(&device(&[]), None).unwrap()
+        };
+        assert!(found(["attributes.city:milan", "thingGroupNames:navigli"]));
+        assert!(!found(["attributes.city:milan", "thingGroupNames:brera"]));
+    }
+
+    #[test]
+    fn who_is_admitted() {
+        let mut spec = Spec::read("", json!({"waves": [1]})).unwrap();
+        spec.thing_type = Some(ThingTypeName::parse("streetlight").unwrap());
+        let name = ThingName::parse("light-1").unwrap();
+        let reason = |device: Option<DeviceRecord>| {
+            admit(&spec, &name, device.as_ref())
+                .err()
+                .map(|left| left.reason)
+        };
+        assert_eq!(reason(Some(device(&[]))), None);
+        for (device, says) in [
+            (None, "no such device"),
+            (Some(device(&[("status", json!("DELETING"))])), "DELETING"),
+            (Some(device(&[("quarantinedAt", json!(1))])), "quarantined"),
+            (Some(device(&[("thingType", json!("valve"))])), "a valve"),
+            (Some(device(&[("thingType", Value::Null)])), "no type"),
+        ] {
+            let reason = reason(device).expect(says);
+            assert!(reason.contains(says), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_forecast_names_each_waves_devices() {
+        let spec = Spec::read("", json!({"waves": [1, "50%"]})).unwrap();
+        let things: Vec<_> = (0..250)
+            .map(|n| ThingName::parse(&format!("light-{n:03}")).unwrap())
+            .collect();
+        let seen = json!(Forecast::new(&spec, &things, Vec::new(), false));
+        let sizes: Vec<_> = seen["waves"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|w| &w["size"])
+            .collect();
+        assert_eq!(sizes, [1, 125, 124]);
+        assert_eq!(seen["waves"][1]["things"].as_array().unwrap().len(), SHOWN);
+        assert_eq!(seen["waves"][0]["things"][0], "light-000");
+        assert_eq!(seen["targets"], 250);
+    }
+}
