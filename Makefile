@@ -119,6 +119,10 @@ bench-groups: ## Matching group definitions, beside two other engines
 	CARGO_TARGET_DIR=target/benches cargo run --quiet --release --manifest-path benches/Cargo.toml --locked \
 	  --bin report -- target/benches/criterion target/bench
 
+.PHONY: bench-events
+bench-events: build ## Events a second through evaluate-groups in a local cloud, beside that cloud's own ceiling
+	$(PYTHON) -m local.group_rate
+
 .PHONY: package
 package: package-arm64 package-x86_64 ## Release build of every function for both architectures
 

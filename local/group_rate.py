@@ -1,10 +1,10 @@
-"""`python -m local.group_rate OUTPUTS`: how many events a second dynamic groups follow.
+"""`python -m local.group_rate`: how many events a second dynamic groups follow.
 
-A running cloud's queue of what happened to devices is filled while nobody takes
-from it: shadows that lights report. Then the time is taken until it is empty.
-Beside it, the same messages in a queue whose function does nothing are the
-emulator's own ceiling: it hands out messages, and is the registry besides, in
-one process.
+In a cloud of its own, the queue of what happened to devices is filled while
+nobody takes from it: shadows that lights report, among definitions that they
+enter one after the other. Then the time is taken until it is empty. Beside it,
+the same messages in a queue whose function does nothing are the emulator's own
+ceiling: it hands out messages, and is the registry besides, in one process.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ import time
 import uuid
 import zipfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+from local import demo_cloud
 from local.clients import client
+from local.settings import DEFAULT_STATE_DIR, StateDir
 
 LIGHTS = 200
 MESSAGES = 4000
 DEFINITIONS = 100
+TURNS = 3
 BATCH, WINDOW = 100, 1
 
 ECHO = """
@@ -114,8 +116,8 @@ def _http(lambdas: Any, function: str, route: str, body: dict[str, Any]) -> dict
     return json.loads(answer["body"])
 
 
-def main() -> None:
-    outputs = json.loads(Path(sys.argv[1]).read_text())
+def measure(outputs: dict[str, Any]) -> None:
+    """Print a line for each function and turn."""
     endpoint, stack = outputs["aws_endpoint"], outputs["stack"]
     lights = lights_in(outputs)
     role = client("lambda", endpoint).get_function_configuration(FunctionName=stack["EvaluateGroupsFunction"])["Role"]
@@ -123,10 +125,23 @@ def main() -> None:
     for label, (queue, mapping) in {
         "evaluate-groups": (stack["DeviceChangesQueue"], ours), "nothing": echo(endpoint, role),
     }.items():
-        for turn in (1, 2, 3):
+        for turn in range(1, TURNS + 1):
             seconds = seconds_to_empty(endpoint, queue, mapping, list(messages(lights, turn * MESSAGES)))
-            print(f"{label}: {MESSAGES} events in {seconds:.1f} s, {MESSAGES / seconds:.0f} a second")
+            print(f"{label}: {MESSAGES} events in {seconds:.1f} s, {MESSAGES / seconds:.0f} a second", flush=True)
+
+
+def main() -> int:
+    """0 is that all of it was measured."""
+    state = StateDir(DEFAULT_STATE_DIR / "rate")
+    demo_cloud.clear(state)
+    try:
+        if demo_cloud.cloud(state, "up") != 0:
+            return 1
+        measure(json.loads(state.outputs_file.read_text()))
+    finally:
+        demo_cloud.clear(state)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -175,10 +175,10 @@ pub async fn until_in(cloud: &Cloud, thing: &str, prefix: &str, expected: &[Stri
     let expected: BTreeSet<_> = expected.iter().cloned().collect();
     until(async || {
         let found = groups_of(cloud, thing, prefix).await;
-        match found == expected {
-            true => Ok(()),
-            false => Err(format!("{thing} is in {found:?}, not in {expected:?}")),
+        if found == expected {
+            return Ok(());
         }
+        Err(format!("{thing} is in {found:?}, not in {expected:?}"))
     })
     .await;
 }
@@ -215,10 +215,10 @@ pub async fn until_drained(cloud: &Cloud) {
     let asked = json!({"QueueUrl": queue, "AttributeNames": names});
     until(async || {
         let found = sqs(cloud, "GetQueueAttributes", &asked).await["Attributes"].clone();
-        match names.iter().all(|name| found[*name] == "0") {
-            true => Ok(()),
-            false => Err(format!("the queue holds {found}")),
+        if names.iter().all(|name| found[*name] == "0") {
+            return Ok(());
         }
+        Err(format!("the queue holds {found}"))
     })
     .await;
 }

@@ -180,10 +180,10 @@ async fn static_groups_follow_their_definition_while_there_is_room() {
 async fn until_out(cloud: &Cloud, thing: &str, group: &str) {
     until(async || {
         let found = organisation::groups_of(cloud, thing).await;
-        match found.iter().any(|name| name == group) {
-            true => Err(format!("{thing} is in {found:?}")),
-            false => Ok(()),
+        if found.iter().all(|name| name != group) {
+            return Ok(());
         }
+        Err(format!("{thing} is in {found:?}"))
     })
     .await;
 }

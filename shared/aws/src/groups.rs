@@ -86,8 +86,12 @@ impl Groups {
                 Err(failure) => telemetry::failed(&failure),
             }
         }
-        let definitions = match self.definitions.current(&self.table).await {
-            Ok(definitions) => definitions,
+        let begun = async {
+            let definitions = self.definitions.current(&self.table).await?;
+            Ok::<_, Failure>((definitions, self.stored(heard.keys()).await?))
+        };
+        let (definitions, mut stored) = match begun.await {
+            Ok(begun) => begun,
             Err(failure) => {
                 telemetry::failed(&failure);
                 return heard.into_values().flat_map(|h| h.messages).collect();
@@ -95,8 +99,11 @@ impl Groups {
         };
         let work = heard.into_iter().map(|(name, heard)| {
             let definitions = definitions.clone();
+            let before = stored.remove(&name);
             async move {
-                let done = self.take(&definitions, &name, &heard.events).await;
+                let first = before.map(|stored| Before::Stored(Box::new(stored)));
+                let done = self.follow_up(definitions, &name, &heard.events, first);
+                let done = done.await;
                 done.inspect_err(telemetry::failed)
                     .err()
                     .map(|_| heard.messages)
@@ -118,10 +125,25 @@ impl Groups {
         name: &ThingName,
         events: &[Event],
     ) -> Result<(), Failure> {
-        let mut definitions = definitions.clone();
+        self.follow_up(definitions.clone(), name, events, None)
+            .await
+    }
+
+    /// The same, of a device whose rows may have been read already.
+    async fn follow_up(
+        &self,
+        mut definitions: Arc<Definitions>,
+        name: &ThingName,
+        events: &[Event],
+        mut read: Option<Before>,
+    ) -> Result<(), Failure> {
         for _ in 0..MOST_TRIES {
-            let Some(before) = self.before(name).await? else {
-                return Ok(());
+            let before = match read.take() {
+                Some(before) => before,
+                None => match self.before(name).await? {
+                    Some(before) => before,
+                    None => return Ok(()),
+                },
             };
             let (mut row, stored) = match &before {
                 Before::Stored(stored) => (stored.document.clone(), Some(stored.as_ref())),
@@ -144,8 +166,34 @@ impl Groups {
         Err(Failure::busy("the device keeps changing", 1).field("thingName"))
     }
 
-    /// The device's rows, or nothing if it is none of ours. The membership is
-    /// read after the document: if that is written in between, ours is not.
+    /// The rows of all these devices that have them. The memberships are read
+    /// after the documents: if one of those is written in between, ours is not.
+    async fn stored<'a>(
+        &self,
+        names: impl IntoIterator<Item = &'a ThingName>,
+    ) -> Result<BTreeMap<ThingName, Stored>, Failure> {
+        let keys = names.into_iter().map(Key::document).collect();
+        let documents: Vec<DocumentRow> = self.table.get_all(keys).await?;
+        let keys = documents.iter().map(|row| Key::membership(&row.thing_name));
+        let memberships: Vec<MembershipRow> = self.table.get_all(keys.collect()).await?;
+        let memberships = memberships.into_iter();
+        let mut memberships: BTreeMap<_, _> = memberships
+            .map(|row| (row.thing_name.clone(), row))
+            .collect();
+        let stored = documents.into_iter().filter_map(|document| {
+            let (name, membership) = memberships.remove_entry(&document.thing_name)?;
+            Some((
+                name,
+                Stored {
+                    document,
+                    membership,
+                },
+            ))
+        });
+        Ok(stored.collect())
+    }
+
+    /// The device's rows, or nothing if it is none of ours; in the same order.
     async fn before(&self, name: &ThingName) -> Result<Option<Before>, Failure> {
         let document: Option<DocumentRow> = self.table.get(&Key::document(name)).await?;
         let Some(document) = document else {

@@ -35,21 +35,24 @@ impl Groups {
         wanted: Wanted,
     ) -> Result<Observation, Failure> {
         let thing = async {
-            match wanted.thing {
-                true => self.thing(name).await.map(Some),
-                false => Ok(None),
+            if wanted.thing {
+                self.thing(name).await.map(Some)
+            } else {
+                Ok(None)
             }
         };
         let groups = async {
-            match wanted.groups {
-                true => self.things.groups_of(name).await.map(Some),
-                false => Ok(None),
+            if wanted.groups {
+                self.things.groups_of(name).await.map(Some)
+            } else {
+                Ok(None)
             }
         };
         let shadows = async {
-            match wanted.shadows {
-                true => self.shadows(name).await,
-                false => Ok(BTreeMap::new()),
+            if wanted.shadows {
+                self.shadows(name).await
+            } else {
+                Ok(BTreeMap::new())
             }
         };
         let (thing, groups, shadows) = tokio::try_join!(thing, groups, shadows)?;

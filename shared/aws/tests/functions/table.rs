@@ -69,9 +69,10 @@ impl World {
 
     fn absent(&self, delete: &Value) -> &'static str {
         assert_eq!(delete["ConditionExpression"], "attribute_exists(PK)");
-        match self.table.contains_key(&key(&delete["Key"])) {
-            true => "None",
-            false => "ConditionalCheckFailed",
+        if self.table.contains_key(&key(&delete["Key"])) {
+            "None"
+        } else {
+            "ConditionalCheckFailed"
         }
     }
 

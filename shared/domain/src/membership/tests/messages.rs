@@ -101,3 +101,30 @@ fn a_state_that_is_too_long_or_too_deep_is_refused() {
     let deep = format!("{}1{}", r#"{"a":"#.repeat(10_000), "}".repeat(10_000));
     assert!(refused(&format!(r#"{{"reported": {deep}}}"#)));
 }
+
+#[test]
+fn what_is_cut_off_or_of_another_kind_is_refused_without_a_panic() {
+    let batch = include_str!("../../../../../events/evaluate-groups/shadows.json");
+    let batch: Value = serde_json::from_str(batch).unwrap();
+    for record in batch["Records"].as_array().unwrap() {
+        let body = record["body"].as_str().unwrap();
+        for end in 0..body.len() {
+            assert!(Message::parse(&body[..end]).is_err());
+        }
+        let fields: Value = serde_json::from_str(body).unwrap();
+        for name in fields.as_object().unwrap().keys() {
+            for other in [
+                json!(null),
+                json!([]),
+                json!({}),
+                json!("x"),
+                json!(-1),
+                json!(1e300),
+            ] {
+                let mut changed = fields.clone();
+                changed[name] = other;
+                drop(Message::parse(&changed.to_string()));
+            }
+        }
+    }
+}
