@@ -74,7 +74,7 @@ test-system: build ## Whole-system tests, in a local cloud of their own
 # others made the functions do.
 .PHONY: against-cloud
 against-cloud:
-	cargo test $(CARGO_FLAGS) $(SYSTEM_TESTS)
+	$(PYTHON) .ci/system_tests.py $(CARGO_FLAGS)
 	$(PYTHON) -m pytest -q tests --ignore tests/test_roles.py
 	$(PYTHON) -m pytest -q tests/test_roles.py
 

@@ -64,6 +64,10 @@ def _members(kind: str, *lists: str) -> Resources:
     return lambda call: [call.arn(kind, name) for member in lists for name in call.body.get(member) or []]
 
 
+def _arns(member: str) -> Resources:
+    return lambda call: list(call.body.get(member) or [])
+
+
 def _arn(member: str) -> Resources:
     return lambda call: [call.body.get(member) or EVERYTHING]
 
@@ -117,6 +121,9 @@ ACTIONS: dict[str, tuple[Resources, ...]] = {
     "CreateDynamicThingGroup": _DYNAMIC_GROUP,
     "UpdateDynamicThingGroup": _DYNAMIC_GROUP,
     "DeleteDynamicThingGroup": _DYNAMIC_GROUP[:1],
+    "CreateJob": (_segment("job", 1), _arns("targets")),
+    "CancelJob": (_segment("job", 1),),
+    "DeleteJob": (_segment("job", 1),),
     "CancelJobExecution": _EXECUTION,
     "DeleteJobExecution": _EXECUTION,
     "DescribeJobExecution": _EXECUTION,

@@ -3,6 +3,9 @@
 AWS rule restored: "FilterLogEvents" (Amazon CloudWatch Logs API Reference): an
 answer of 10,000 events, or of `limit`, has a `nextToken` where there are more.
 The emulator leaves all later events out, and says nothing of them.
+
+And log groups can be listed while functions write to them: the emulator breaks
+off, where a stream is added as it counts their bytes.
 """
 
 from __future__ import annotations
@@ -16,8 +19,18 @@ MOST = 10_000
 
 
 def install() -> None:
-    global _emulator_filter
+    global _emulator_filter, _emulator_describe
     _emulator_filter, cloudwatch_logs._filter_log_events = cloudwatch_logs._filter_log_events, _filter
+    _emulator_describe, cloudwatch_logs._describe_log_groups = cloudwatch_logs._describe_log_groups, _describe
+
+
+def _describe(data: dict[str, Any]) -> Any:
+    while True:
+        try:
+            return _emulator_describe(data)
+        except RuntimeError as error:
+            if "changed size during iteration" not in str(error):
+                raise
 
 
 def _filter(data: dict[str, Any]) -> Any:

@@ -78,13 +78,19 @@ ATTEMPTS = [
     Attempt("other", "{other}", "lamplighter/things/+/certificate/accepted", refused="subscribe"),
     Attempt("other", "{other}", "lamplighter/#", refused="subscribe"),
     Attempt("other", "{other}", f"{THEIRS}/accepted", {"rotationId": "{rotation}"}, "publish"),
+    # The word to renew may come by a job.
+    Attempt("other", "{other}", "$aws/things/{victim}/jobs/notify-next", refused="subscribe"),
+    Attempt("other", "{other}", "$aws/things/+/jobs/+/get/+", refused="subscribe"),
+    Attempt("other", "{other}", "$aws/things/{victim}/jobs/$next/get", {"clientToken": "t"}, "publish"),
+    Attempt("other", "{other}", "$aws/things/{victim}/jobs/lamplighter-renew-{rotation}/update",
+            {"status": "SUCCEEDED"}, "publish"),
     # A batch's claim certificate, which may connect as anybody.
     Attempt("claim", "{victim}", f"{THEIRS}/proof", PROOF, "publish"),
     Attempt("claim", "{victim}", f"{THEIRS}/request", REQUEST, "publish"),
     Attempt("claim", "{victim}", f"{THEIRS}/accepted", refused="subscribe"),
     # A certificate that may do everything, and is not the light's.
-    Attempt("broad", "{victim}", f"{THEIRS}/proof", PROOF, "rejected principal"),
-    Attempt("broad", "{victim}", f"{THEIRS}/request", REQUEST, "rejected principal"),
+    Attempt("broad", "{victim}", f"{THEIRS}/proof", PROOF, "unheard"),
+    Attempt("broad", "{victim}", f"{THEIRS}/request", REQUEST, "unheard"),
     Attempt("broad", "{other}", f"{THEIRS}/proof", PROOF, "unheard"),
     Attempt("broad", "{other}", f"{THEIRS}/request", REQUEST, "unheard"),
     Attempt("broad", "{other}", "$aws/events/subscriptions/subscribed/{victim}", PROOF, "publish"),

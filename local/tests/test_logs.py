@@ -1,9 +1,13 @@
-"""AWS: log events are read page by page."""
+"""AWS: log events are read page by page, and log groups listed while functions write."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import pytest
+from ministack.services import cloudwatch_logs
+
+from local import logs_paging
 from local.tests.conftest import Cloud
 
 EVENTS = 25
@@ -31,3 +35,18 @@ def test_what_a_page_leaves_out_is_on_the_next(cloud: Cloud, unique: Any) -> Non
     assert pages(logs, group) == [texts]
     assert pages(logs, group, limit=7) == [texts[0:7], texts[7:14], texts[14:21], texts[21:25]]
     assert pages(logs, group, startTime=MOMENTS[10]) == [texts[10:]]
+
+
+def test_groups_are_listed_while_a_stream_is_added(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([RuntimeError("dictionary changed size during iteration"), (200, {}, b"{}")])
+
+    def emulator(_data: dict[str, Any]) -> Any:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(cloudwatch_logs, "_describe_log_groups", emulator)
+    monkeypatch.setattr(cloudwatch_logs, "_filter_log_events", emulator)
+    logs_paging.install()
+    assert cloudwatch_logs._describe_log_groups({}) == (200, {}, b"{}")

@@ -1,20 +1,25 @@
-//! A sweep finds what is due by day, starts a rotation for each light, and
-//! counts how they end.
+//! A sweep finds what is due by day, waits for approval, starts a rotation for
+//! each light, and counts how they end; what failed can be tried again.
 
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use lamplighter_domain::due;
+use lamplighter_domain::names::{CertificateId, OperationId, ThingName};
 use lamplighter_domain::time::{DAY_MILLIS, Day, Moment};
 use lamplighter_tests::cases::{opened, secured};
 use lamplighter_tests::cloud::{Ask, Cloud};
 use lamplighter_tests::delivery::{PATIENCE, deliver};
 use lamplighter_tests::device::unique;
 use lamplighter_tests::inventory::row;
-use lamplighter_tests::lamp::lamp;
+use lamplighter_tests::lamp::{documents, lamp};
 use lamplighter_tests::removal::{deleted, ended};
 use lamplighter_tests::rotation::{Event, Light, delivered};
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
+
+/// One sweep is open at a time.
+static TURN: Mutex<()> = Mutex::const_new(());
 
 /// Yesterday at this time.
 fn yesterday() -> Moment {
@@ -70,6 +75,7 @@ fn run(things: &[String], keys: &str) -> Vec<Child> {
 
 #[tokio::test]
 async fn a_sweep_renews_what_is_due_and_counts_how_each_rotation_ends() {
+    let _turn = TURN.lock().await;
     let cloud = Cloud::open();
     let keys = std::env::temp_dir().join(unique("keys"));
     let keys = keys.to_str().expect("UTF-8");
@@ -105,6 +111,7 @@ async fn a_sweep_renews_what_is_due_and_counts_how_each_rotation_ends() {
     let ask = Ask::new("POST", "/sweeps").text(json!({"since": day.to_string()}).to_string());
     let started = deliver(&cloud, &ask).await.expect(202);
     let id = started["sweepId"].as_str().expect("an id").to_owned();
+    commanded("approve", &id, "RUNNING");
     // Lights that came before would have been asked without a sweep.
     until(&cloud, &id, |seen| seen["status"] == "DONE").await;
     let mut devices = run(&things, keys);
@@ -144,4 +151,101 @@ async fn asked_by(cloud: &Cloud, sweep_id: &str) -> Light {
     delivered(cloud, &step, None).await;
     delivered(cloud, &light.event(cloud, Event::Request).await, None).await;
     light
+}
+
+/// What `lamp sweep` answers to a command.
+fn says(arguments: &[&str]) -> Value {
+    let output = lamp()
+        .args(["sweep"])
+        .args(arguments)
+        .args(["--output", "json"])
+        .output()
+        .expect("lamp runs");
+    let mut answers = documents(&output);
+    answers.pop().unwrap_or_else(|| panic!("{output:?}"))
+}
+
+fn commanded(command: &str, id: &str, status: &str) -> Value {
+    let answer = says(&[command, id]);
+    assert_eq!(answer["status"], status, "{command}: {answer}");
+    answer
+}
+
+/// The rotation that a sweep starts for a light that is due.
+fn rotation(light: &Light, attempt: u32) -> String {
+    let thing = ThingName::parse(&light.thing).expect("a name");
+    let certificate = CertificateId::parse(&light.old).expect("an id");
+    OperationId::of_rotation(&thing, &certificate, attempt).to_string()
+}
+
+/// The device asks, and its certificate is issued.
+async fn asks(cloud: &Cloud, light: &Light) {
+    light.waits(cloud).await;
+    delivered(cloud, &light.event(cloud, Event::Request).await, None).await;
+    light.reaches(cloud, "ISSUED").await;
+}
+
+/// The device asks and proves, and the workflow does the rest.
+async fn proves(cloud: &Cloud, light: &Light) {
+    asks(cloud, light).await;
+    delivered(cloud, &light.event(cloud, Event::Proof).await, None).await;
+}
+
+/// The device asks, and its time to prove passes.
+async fn does_not_prove(cloud: &Cloud, light: &Light) {
+    asks(cloud, light).await;
+    light.pass(cloud, Some("deadline")).await;
+    delivered(cloud, &light.event(cloud, Event::Step).await, None).await;
+}
+
+#[tokio::test]
+async fn a_person_approves_pauses_and_aborts_a_sweep_and_has_what_failed_tried_again() {
+    let _turn = TURN.lock().await;
+    let cloud = &Cloud::open();
+    let mut lights = Vec::new();
+    for _ in 0..3 {
+        let mut light = Light::new(cloud).await;
+        make_due(cloud, &light.thing, &light.old).await;
+        light.rotation = rotation(&light, 0);
+        lights.push(light);
+    }
+    let day = Day::of(yesterday()).to_string();
+
+    let id = says(&["start", "--since", &day])["sweepId"].clone();
+    let id = id.as_str().expect("an id");
+    assert_eq!(sweep(cloud, id).await["status"], "AWAITING_APPROVAL");
+    // Two sweeps would share one budget.
+    assert_eq!(says(&["start"])["error"]["code"], "Conflict");
+    commanded("abort", id, "ABORTED");
+    assert_eq!(says(&["approve", id])["error"]["code"], "Conflict");
+    assert_eq!(sweep(cloud, id).await["started"], 0);
+
+    let id = says(&["start", "--since", &day])["sweepId"].clone();
+    let id = id.as_str().expect("an id");
+    // At one a second this sweep takes longer than the two commands.
+    commanded("approve", id, "RUNNING");
+    commanded("pause", id, "PAUSED");
+    commanded("resume", id, "RUNNING");
+    let done = until(cloud, id, |seen| seen["status"] == "DONE").await;
+    assert_eq!(done["started"], 3, "{done}");
+
+    let [failing, first, second] = lights.try_into().expect("three lights");
+    proves(cloud, &first).await;
+    proves(cloud, &second).await;
+    does_not_prove(cloud, &failing).await;
+    let counted = |renewed: u64, failed: u64| {
+        move |seen: &Value| seen["renewed"] == renewed && seen["failed"] == failed
+    };
+    until(cloud, id, counted(2, 1)).await;
+
+    commanded("retry", id, "RUNNING");
+    let again = Light {
+        rotation: rotation(&failing, 1),
+        ..failing
+    };
+    proves(cloud, &again).await;
+    let seen = until(cloud, id, counted(3, 1)).await;
+    assert_eq!(ended(cloud, &again.rotation).await, "DONE", "{seen}");
+    // Those that were renewed are left alone.
+    assert_eq!(sweep(cloud, id).await["started"], 4);
 }

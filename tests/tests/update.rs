@@ -3,6 +3,7 @@
 
 use std::fs;
 
+use futures_util::future::join_all;
 use lamplighter_tests::cloud::{Ask, Cloud, Reply};
 use lamplighter_tests::delivery::{created, deliver, lease_over};
 use lamplighter_tests::device::{trace, unique};
@@ -99,6 +100,29 @@ async fn what_is_named_changes_and_nothing_else() {
     );
     assert_eq!(cloud.api(&keyed("genoa")).await.expect(200)["version"], 4);
     deleted(cloud, &thing).await;
+}
+
+#[tokio::test]
+async fn of_updates_at_once_none_is_lost() {
+    let cloud = &Cloud::open();
+    let org = Organisation::applied(cloud).await;
+    let thing = &light(cloud, &org).await;
+    let marks: Vec<String> = (0..24).map(|i| format!("mark{i}")).collect();
+    let changes = marks.iter().map(|mark| async move {
+        let body = json!({"attributes": {mark: "set"}});
+        deliver(cloud, &patch(thing, &body)).await.expect(200);
+    });
+    join_all(changes).await;
+    let ask = Ask::new("GET", format!("/devices/{thing}"));
+    let shown = cloud.api(&ask).await.expect(200);
+    let described = describe(cloud, &format!("/things/{thing}"))
+        .await
+        .expect(200);
+    for mark in &marks {
+        assert_eq!(shown["attributes"][mark], "set", "{shown}");
+        assert_eq!(described["attributes"][mark], "set", "{described}");
+    }
+    assert_eq!(shown["version"], 1 + marks.len());
 }
 
 #[tokio::test]

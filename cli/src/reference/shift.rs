@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::device::{Device, now, stopped};
+use super::jobs::{Heard, Order, SUBSCRIPTIONS};
 use super::protocol::{self, Accepted, Proof, Rejected, Renew, Request, Retired, Told};
 use super::report;
 use super::session::{Happening, Session};
@@ -32,6 +33,8 @@ pub(super) enum Leave {
     Stop,
     /// The device is to connect with this pair.
     Connect(Tried),
+    /// The device is to start anew.
+    Restart,
     /// The connection ended.
     Lost(String),
 }
@@ -81,6 +84,7 @@ impl<'a> Shift<'a> {
             let leave = tokio::select! {
                 () = stopped(stop) => Some(Leave::Stop),
                 happening = self.session.next() => self.on(happening).await?,
+                order = self.device.jobs.order() => self.obey(order).await?,
                 () = sleep_until(act_at) => self.perform().await?,
                 () = sleep_until(self.look_at) => {
                     self.look().await?;
@@ -114,21 +118,48 @@ impl<'a> Shift<'a> {
                 let at = std::time::Instant::now();
                 self.device.note(|vitals| vitals.gaps.acknowledge(at));
             }
-            Ok(Happening::Subscribed { refused }) => {
+            Ok(Happening::Subscribed { granted }) => {
+                let refused = granted.iter().filter(|granted| !**granted).count();
                 if refused > 0 {
                     let reason = format!("{refused} subscriptions were refused by policy");
                     self.device.tell(News::Warned { reason });
                 }
+                // AWS hangs up on who publishes what its policy does not allow.
+                if granted
+                    .iter()
+                    .rev()
+                    .take(SUBSCRIPTIONS)
+                    .all(|granted| *granted)
+                {
+                    self.device.jobs.say(Heard::Listening);
+                }
                 self.schedule(self.act.clone(), Duration::ZERO);
             }
-            // Another subject (jobs) is another reader of the same messages.
             Ok(Happening::Message { topic, payload }) => {
                 match Told::read(&self.device.thing, &topic, &payload) {
                     Some(Ok(told)) => self.hear(told).await?,
                     Some(Err(reason)) => self.device.tell(News::Warned { reason }),
-                    None => {}
+                    None => self.device.jobs.say(Heard::Message { topic, payload }),
                 }
             }
+        }
+        Ok(None)
+    }
+
+    /// Does what the device's jobs want done.
+    async fn obey(&mut self, order: Order) -> Result<Option<Leave>, Failure> {
+        match order {
+            Order::Publish(topic, message) => self.publish(topic, &message),
+            Order::Renew(rotation_id) => {
+                let renew = Renew {
+                    rotation_id,
+                    deadline: None,
+                    reason: None,
+                };
+                self.hear(Told::Renew(renew)).await?;
+            }
+            Order::Restart => return Ok(Some(Leave::Restart)),
+            Order::Fail(failure) => return Err(failure),
         }
         Ok(None)
     }
@@ -176,9 +207,19 @@ impl<'a> Shift<'a> {
         if self.misbehaves(Misbehaviour::Ignore) {
             return Ok(Act::Stay);
         }
-        self.device
-            .kept(move |keeper| keeper.renew(&renew.rotation_id))
-            .await
+        let rotation = renew.rotation_id.clone();
+        let (act, over) = self
+            .device
+            .kept(move |keeper| {
+                let act = keeper.renew(&renew.rotation_id)?;
+                let over = keeper.wallet().renewed.as_ref() == Some(&renew.rotation_id);
+                Ok((act, over))
+            })
+            .await?;
+        if over {
+            self.device.jobs.say(Heard::Renewed(rotation));
+        }
+        Ok(act)
     }
 
     async fn accepted(&self, accepted: Accepted) -> Result<Act, Failure> {
@@ -207,6 +248,8 @@ impl<'a> Shift<'a> {
 
     async fn rejected(&self, rejected: Rejected) -> Result<Act, Failure> {
         let rotation = rejected.rotation_id.clone();
+        let reason = rejected.reason.clone().unwrap_or_default();
+        let comes_to_nothing = Heard::GaveUp(rotation.clone(), reason);
         self.device.tell(News::Rejected {
             rotation_id: rejected.rotation_id,
             code: rejected.code,
@@ -223,6 +266,7 @@ impl<'a> Shift<'a> {
             .await?;
         if given_up {
             self.device.note(|vitals| vitals.rejected += 1);
+            self.device.jobs.say(comes_to_nothing);
         }
         Ok(act)
     }
@@ -239,6 +283,8 @@ impl<'a> Shift<'a> {
             .await?;
         if proved {
             self.device.note(|vitals| vitals.rotated += 1);
+            let renewed = retired.rotation_id.clone();
+            self.device.jobs.say(Heard::Renewed(renewed));
             self.device.tell(News::Retired {
                 rotation_id: retired.rotation_id,
                 certificate_id: retired.certificate_id,
@@ -296,7 +342,7 @@ impl<'a> Shift<'a> {
     }
 
     fn report(&mut self) {
-        let version = &self.device.habits.firmware_version;
+        let version = &self.device.jobs.firmware;
         let uptime = self.device.uptime_seconds();
         let shadow = report::shadow(version, &self.certificate_id, uptime);
         self.publish(report::shadow_topic(&self.device.thing), &shadow);

@@ -22,8 +22,12 @@ impl Claims {
             .table_name(&self.table.name)
             .set_key(Some(Key::device(&operation.thing_name).item()))
             .update_expression("SET operationId = :operation")
-            .condition_expression("operationId = :seen AND #status = :active")
+            // The operation that was seen may have changed the device since.
+            .condition_expression(
+                "operationId = :seen AND version = :version AND #status = :active",
+            )
             .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":version", table::attribute(&record.version)?)
             .expression_attribute_values(":operation", table::attribute(&operation.operation_id)?)
             .expression_attribute_values(":seen", table::attribute(&record.operation_id)?)
             .expression_attribute_values(":active", table::attribute(&DeviceStatus::Active)?);

@@ -72,7 +72,7 @@ impl Renewals {
         match heard {
             Err(failure) if !failure.kind.retryable() => {
                 telemetry::failed(&failure);
-                self.reject(&sender.thing_name, raw, &failure).await
+                self.reject(&sender, raw, &failure).await
             }
             heard => heard,
         }
@@ -192,13 +192,19 @@ impl Renewals {
         self.publish(name, word, &body).await
     }
 
-    /// Tells the device why its message comes to nothing.
+    /// Tells the device why its message comes to nothing. Somebody with another
+    /// certificate, who took the device's client id, is not the device: what he
+    /// sent is not held against it.
     async fn reject(
         &self,
-        name: &ThingName,
+        sender: &Sender,
         raw: &RawMessage,
         failure: &Failure,
     ) -> Result<(), Failure> {
+        let name = &sender.thing_name;
+        if self.certificate(name, &sender.principal).await?.is_none() {
+            return Ok(());
+        }
         let mut body = json!(failure.problem(None));
         body["rotationId"] = json!(raw.rotation_id().ok().as_ref().map(OperationId::as_str));
         self.publish(name, Word::Rejected, &body).await
