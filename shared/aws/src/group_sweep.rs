@@ -109,7 +109,10 @@ impl Groups {
         };
         let counting = fresh.into_iter().map(async |shard| {
             let name = listing_shard(shard);
-            let devices = self.table.count("listing", "listingShard", &name).await?;
+            let devices = self
+                .table
+                .count_in_index("listing", "listingShard", &name)
+                .await?;
             let row = ShardRow::new(version, shard, devices, now);
             let put = Put::builder()
                 .condition_expression("attribute_not_exists(PK) OR version < :version");
@@ -222,8 +225,7 @@ impl Groups {
     ) -> Result<Vec<ThingName>, Failure> {
         let keys: Vec<_> = devices.iter().map(Key::membership).collect();
         let mut wanted = BTreeSet::new();
-        for item in self.table.get_all(&keys).await? {
-            let row: MembershipRow = table::read(item)?;
+        for row in self.table.rows::<MembershipRow>(&keys).await? {
             let groups = row
                 .groups
                 .into_keys()

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, Select};
 use lamplighter_domain::Failure;
+use serde::de::DeserializeOwned;
 
 use crate::failure;
-use crate::table::{Item, Key, Table};
+use crate::table::{self, Item, Key, Table};
 
 /// `BatchGetItem` takes at most this many keys.
 const MOST_KEYS: usize = 100;
@@ -36,7 +37,12 @@ impl Table {
     }
 
     /// How many items an index has under one partition key.
-    pub(crate) async fn count(&self, index: &str, key: &str, value: &str) -> Result<u64, Failure> {
+    pub(crate) async fn count_in_index(
+        &self,
+        index: &str,
+        key: &str,
+        value: &str,
+    ) -> Result<u64, Failure> {
         let mut pages = self
             .client
             .query()
@@ -55,6 +61,12 @@ impl Table {
         Ok(all)
     }
 
+    /// What [`get_all`](Self::get_all) finds, read.
+    pub(crate) async fn rows<T: DeserializeOwned>(&self, keys: &[Key]) -> Result<Vec<T>, Failure> {
+        let items = self.get_all(keys).await?;
+        items.into_iter().map(table::read).collect()
+    }
+
     /// The items with these keys, as far as there are any, read consistently;
     /// in no order.
     pub(crate) async fn get_all(&self, keys: &[Key]) -> Result<Vec<Item>, Failure> {
@@ -66,7 +78,7 @@ impl Table {
                     .set_keys(Some(left))
                     .consistent_read(true)
                     .build()
-                    .map_err(crate::table::incomplete)?;
+                    .map_err(table::incomplete)?;
                 let answer = self
                     .client
                     .batch_get_item()

@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::builders::{
     ConditionCheckBuilder, DeleteBuilder, PutBuilder, UpdateBuilder,
 };
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, Select, TransactWriteItem};
+use aws_sdk_dynamodb::types::{AttributeValue, Select, TransactWriteItem};
 use lamplighter_domain::Failure;
 use lamplighter_domain::authority::AuthorityId;
 use lamplighter_domain::catalog::OwnedRow;
@@ -326,9 +326,6 @@ pub fn device_partition(name: &ThingName) -> String {
     format!("DEVICE#{name}")
 }
 
-/// `BatchGetItem` takes at most this many keys.
-const MOST_GETS: usize = 100;
-
 /// Reasons to cancel a transaction that pass by themselves.
 const TRANSIENT: [&str; 4] = [
     "None",
@@ -422,30 +419,6 @@ impl Table {
         answer
             .map(drop)
             .map_err(|error| failure::of("dynamodb:DeleteItem", &error))
-    }
-
-    /// The items with these keys that are there, read consistently, in any
-    /// order.
-    pub async fn get_all<T: DeserializeOwned>(&self, keys: Vec<Key>) -> Result<Vec<T>, Failure> {
-        let mut found = Vec::with_capacity(keys.len());
-        for keys in keys.chunks(MOST_GETS) {
-            let keys = keys.iter().map(Key::item).collect();
-            let keys = KeysAndAttributes::builder().set_keys(Some(keys));
-            let keys = keys.consistent_read(true).build().map_err(incomplete)?;
-            let mut left = HashMap::from([(self.name.clone(), keys)]);
-            // What does not fit into one answer is asked for again.
-            while !left.is_empty() {
-                let request = self.client.batch_get_item().set_request_items(Some(left));
-                let answer = request.send().await;
-                let answer =
-                    answer.map_err(|error| failure::of("dynamodb:BatchGetItem", &error))?;
-                for item in answer.responses.into_iter().flatten().flat_map(|(_, i)| i) {
-                    found.push(read(item)?);
-                }
-                left = answer.unprocessed_keys.unwrap_or_default();
-            }
-        }
-        Ok(found)
     }
 
     /// Every item of one partition, read consistently, by sort key.
