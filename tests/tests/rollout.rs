@@ -272,7 +272,7 @@ async fn who_joins_later_has_a_wave_of_its_own() {
     })
     .await;
     let name = told_of["wave"]["jobId"].as_str().expect("an id");
-    assert_eq!(executions(cloud, name).await, [late.clone()]);
+    assert_eq!(executions(cloud, name).await, std::slice::from_ref(&late));
     let aws = describe(cloud, &format!("/jobs/{name}")).await.expect(200);
     assert_eq!(
         aws["job"]["jobExecutionsRolloutConfig"]["maximumPerMinute"],

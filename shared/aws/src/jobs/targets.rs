@@ -157,7 +157,7 @@ impl Jobs {
     pub(super) async fn of_definition(&self, name: &GroupName) -> Result<Finder, Failure> {
         let mut definitions: Vec<Definition> = Vec::new();
         let mut above = Some(name.clone());
-        while let Some(name) = above.filter(|_| definitions.len() < MOST_PARENTS) {
+        while let Some(name) = above.take().filter(|_| definitions.len() < MOST_PARENTS) {
             let row: Option<DefinitionRow> = self.table.get(&Key::definition(&name)).await?;
             let row = row.ok_or_else(|| {
                 Failure::not_found(
@@ -166,7 +166,7 @@ impl Jobs {
                     "Declare it in a catalog and apply that.",
                 )
             })?;
-            above = row.definition.parent.clone();
+            above.clone_from(&row.definition.parent);
             definitions.push(row.definition);
         }
         Finder::of_definitions("targets.dynamicGroup", &definitions)
