@@ -117,9 +117,10 @@ impl Seen {
         let is_open = versions.swept < versions.version;
         Ok(Self {
             versions,
-            shards: match is_open {
-                true => definitions::shard_rows(table).await?,
-                false => Vec::new(),
+            shards: if is_open {
+                definitions::shard_rows(table).await?
+            } else {
+                Vec::new()
             },
         })
     }

@@ -255,11 +255,12 @@ impl Groups {
             return Ok(Next::End);
         }
         if !is_complete(version, &shard_rows(&self.table).await?) {
-            return match seen.version > version {
-                true => Ok(Next::End),
-                false => Err(Failure::bug(format!(
+            return if seen.version > version {
+                Ok(Next::End)
+            } else {
+                Err(Failure::bug(format!(
                     "the sweep of version {version} has not asked every device"
-                ))),
+                )))
             };
         }
         for row in removed_rows(&self.table).await? {
