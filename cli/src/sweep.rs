@@ -103,7 +103,7 @@ fn show(sweep: &Value) {
     let sweep = output::readable(sweep);
     // First what a sweep has come to, then whatever else is recorded.
     let first = [
-        "sweepId", "status", "reason", "due", "started", "renewed", "failed", "inFlight",
+        "sweepId", "status", "reason", "due", "started", "renewed", "failed", "silent", "inFlight",
         "carried", "doneAt",
     ];
     let fields = sweep.as_object().into_iter().flatten();

@@ -5,6 +5,8 @@ use lamplighter_domain::Failure;
 use lamplighter_domain::csr::PublicKeyId;
 use lamplighter_domain::device::KeyOwner;
 use lamplighter_domain::names::ThingName;
+use lamplighter_domain::time::Moment;
+use serde::Deserialize;
 
 use crate::table::{self, Key, Table};
 
@@ -44,12 +46,31 @@ pub(crate) fn free(table: &Table, key: &PublicKeyId) -> Result<TransactWriteItem
     table::delete(delete)
 }
 
+/// Keeps a key that was the device's, and whose certificate goes, from ever
+/// being anybody's again: nobody knows who else has it by now.
+pub(crate) fn retire(
+    table: &Table,
+    key: &PublicKeyId,
+    now: Moment,
+) -> Result<TransactWriteItem, Failure> {
+    let mut item = Key::owner(key).item();
+    item.insert("retiredAt".to_owned(), table::attribute(&now)?);
+    let put = Put::builder().table_name(&table.name).set_item(Some(item));
+    table::put(put)
+}
+
 /// Whether a key is on record as the device's.
 pub(crate) async fn owns(
     table: &Table,
     name: &ThingName,
     key: &PublicKeyId,
 ) -> Result<bool, Failure> {
-    let owner: Option<KeyOwner> = table.get(&Key::owner(key)).await?;
-    Ok(owner.is_some_and(|owner| owner.thing_name == *name))
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Owner {
+        // A retired key has none.
+        thing_name: Option<ThingName>,
+    }
+    let owner: Option<Owner> = table.get(&Key::owner(key)).await?;
+    Ok(owner.is_some_and(|owner| owner.thing_name.as_ref() == Some(name)))
 }

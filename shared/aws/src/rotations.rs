@@ -7,12 +7,14 @@ use lamplighter_domain::csr::PublicKeyId;
 use lamplighter_domain::device::KeyOwner;
 use lamplighter_domain::operation::{KEPT_MILLIS, Operation, OperationKind, OperationStatus};
 use lamplighter_domain::rotation::{Phase, Rotation};
+use lamplighter_domain::sweep::Ended;
 use lamplighter_domain::time::Moment;
 use lamplighter_domain::{Failure, Kind};
 
 use crate::key_owners::{self, Before};
 use crate::sweep_rows;
 use crate::table::{self, Key, Table};
+use crate::workflows;
 
 /// Writes a row in place of the one that was read, the first of these items
 /// on the condition that it still stands. An end ends the operation too, and
@@ -38,9 +40,13 @@ pub(crate) fn replace(
     let mut changes = vec![table::put(put)?];
     if after.phase.ended() && before.is_some_and(|before| !before.phase.ended()) {
         changes.push(ended(table, after)?);
-        // A light that was silent has not failed; it is asked when it connects.
-        if let Some(sweep) = after.sweep_id.as_ref().filter(|_| after.wish.is_some()) {
-            changes.push(sweep_rows::ended(table, sweep, after.renewed())?);
+        if let Some(sweep) = &after.sweep_id {
+            let how = match &after.wish {
+                _ if after.renewed() => Ended::Renewed,
+                Some(_) => Ended::Failed,
+                None => Ended::Silent,
+            };
+            changes.push(sweep_rows::ended(table, sweep, how)?);
         }
     }
     Ok(changes)
@@ -95,6 +101,15 @@ pub(crate) fn operation(table: &Table, rotation: &Rotation) -> Result<TransactWr
         .set_item(Some(table::write(&key, &operation)?))
         .condition_expression("attribute_not_exists(PK)");
     table::put(put)
+}
+
+/// Ends the wait of the workflow of a rotation that was fenced, so that it
+/// takes a job back that carried its word.
+pub(crate) async fn let_go(sfn: &aws_sdk_sfn::Client, row: &Rotation) -> Result<(), Failure> {
+    match &row.task_token {
+        Some(token) if row.phase == Phase::Fenced => workflows::wake(sfn, token).await,
+        _ => Ok(()),
+    }
 }
 
 /// The operation's end.

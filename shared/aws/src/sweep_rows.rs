@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem, Update};
 use lamplighter_domain::Failure;
 use lamplighter_domain::names::SweepId;
-use lamplighter_domain::sweep::{Counts, Sweep, SweepView};
+use lamplighter_domain::sweep::{Counts, Ended, Sweep, SweepView};
 use lamplighter_domain::time::{Day, Moment};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -115,13 +115,12 @@ pub async fn save(table: &Table, mut sweep: Sweep) -> Result<(Saved, Sweep), Fai
 
 /// How a sweep's rotation has ended, for the transaction that ends it: so it
 /// is counted once, however often its end is delivered.
-pub fn ended(table: &Table, id: &SweepId, renewed: bool) -> Result<TransactWriteItem, Failure> {
-    let field = if renewed { "renewed" } else { "failed" };
+pub fn ended(table: &Table, id: &SweepId, ended: Ended) -> Result<TransactWriteItem, Failure> {
     let update = Update::builder()
         .table_name(&table.name)
         .set_key(Some(Key::sweep_counts(id).item()))
         .update_expression("ADD #field :one")
-        .expression_attribute_names("#field", field)
+        .expression_attribute_names("#field", ended.name())
         .expression_attribute_values(":one", table::attribute(&1)?)
         .build()
         .map_err(incomplete)?;

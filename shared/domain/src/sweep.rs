@@ -140,6 +140,38 @@ pub struct Counts {
     pub renewed: u64,
     /// Ended without.
     pub failed: u64,
+    /// Ended without a word of the device, which may be offline: that is no
+    /// failure, and it is asked again when it connects.
+    pub silent: u64,
+}
+
+impl Counts {
+    /// All that have ended.
+    pub const fn ended(self) -> u64 {
+        self.renewed + self.failed + self.silent
+    }
+}
+
+/// How one of a sweep's rotations has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// With a new certificate proven.
+    Renewed,
+    /// Without.
+    Failed,
+    /// Without a word of the device.
+    Silent,
+}
+
+impl Ended {
+    /// The count that it adds to.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Renewed => "renewed",
+            Self::Failed => "failed",
+            Self::Silent => "silent",
+        }
+    }
 }
 
 /// When a sweep aborts itself.
@@ -300,6 +332,7 @@ impl Sweep {
         let of_run = Counts {
             renewed: counts.renewed.saturating_sub(self.before.renewed),
             failed: counts.failed.saturating_sub(self.before.failed),
+            silent: counts.silent.saturating_sub(self.before.silent),
         };
         let broken = self.status == SweepStatus::Running && rule.broken_by(of_run);
         if broken {

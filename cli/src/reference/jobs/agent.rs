@@ -142,15 +142,17 @@ impl Agent {
             run: run.env[1].1.clone(),
         });
         let own = run.handler == HANDLER && run.folder.is_none();
-        self.state.work = Some(match own.then(|| run.args.get(1)).flatten() {
-            Some(id) => match OperationId::parse(id) {
+        self.state.work = Some(if own {
+            let id = run.args.get(1).map_or("", String::as_str);
+            match OperationId::parse(id) {
                 Ok(rotation) => {
                     self.order(Order::Renew(rotation.clone()));
                     Work::Renewal(rotation)
                 }
                 Err(failure) => not_started(failure.reason),
-            },
-            None => self.handler(run),
+            }
+        } else {
+            self.handler(run)
         });
     }
 

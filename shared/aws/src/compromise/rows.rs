@@ -172,17 +172,23 @@ impl Cases {
     /// this moment.
     pub(super) async fn end_rotation(&self, name: &ThingName) -> Result<Outcome, Failure> {
         let row: Option<Rotation> = self.table.get(&Key::rotation(name)).await?;
-        let Some(row) = row.filter(|row| !row.phase.ended()) else {
+        let Some(row) = row else {
             return Ok(Outcome::Done);
         };
+        if row.phase.ended() {
+            rotations::let_go(&self.sfn, &row).await?;
+            return Ok(Outcome::Done);
+        }
         let fenced = match row.clone().fence(clock::now()) {
             Ok(fenced) => fenced,
             Err(busy) => return Ok(Outcome::Settling(busy)),
         };
         let changes = rotations::replace(&self.table, Some(&row), &fenced)?;
-        Ok(match self.table.transact(changes).await? {
-            None => Outcome::Done,
-            Some(_) => Outcome::Settling(Failure::busy("the rotation is changing", 1)),
-        })
+        if self.table.transact(changes).await?.is_some() {
+            let busy = Failure::busy("the rotation is changing", 1);
+            return Ok(Outcome::Settling(busy));
+        }
+        rotations::let_go(&self.sfn, &fenced).await?;
+        Ok(Outcome::Done)
     }
 }

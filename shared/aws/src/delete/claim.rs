@@ -6,7 +6,7 @@ use lamplighter_domain::operation::Operation;
 use lamplighter_domain::{Failure, Kind};
 
 use super::{Deletion, registry};
-use crate::{clock, workflows};
+use crate::{clock, rotations, workflows};
 
 /// What a request to delete came to.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,6 +35,9 @@ impl Deletion {
             match (claim, record) {
                 (Claim::Absent(operation), _) => return Ok(Claimed::Absent(operation)),
                 (Claim::Resume(id), _) => {
+                    if let Some(row) = &rows.rotation {
+                        rotations::let_go(&self.sfn, row).await?;
+                    }
                     self.start(&id, name, working.as_ref()).await?;
                     return Ok(Claimed::Accepted(id));
                 }
@@ -46,7 +49,11 @@ impl Deletion {
                         None => None,
                     };
                     let fence = fence.as_ref();
+                    let fenced = rotation.as_ref().map(|(_, fenced)| fenced.clone());
                     if self.begin(record, &operation, fence, rotation).await? {
+                        if let Some(fenced) = &fenced {
+                            rotations::let_go(&self.sfn, fenced).await?;
+                        }
                         let id = operation.operation_id;
                         self.start(&id, name, None).await?;
                         return Ok(Claimed::Accepted(id));

@@ -136,7 +136,7 @@ impl Renewals {
             Work::Retire(_) => self.proved(step).await?,
             _ => None,
         };
-        let freed = match work {
+        let retired = match work {
             Work::Remove(_) => self.key_that_goes(step).await?,
             _ => None,
         };
@@ -182,8 +182,8 @@ impl Renewals {
                 (Work::Remove(_), _) if row.old_state == OldState::Revoked => Vec::new(),
                 (Work::Remove(_), _) => {
                     let mut gone = vec![self.delete_certificate_row(name, &row.old)?];
-                    if let Some(key) = &freed {
-                        gone.push(key_owners::free(&self.table, key)?);
+                    if let Some(key) = &retired {
+                        gone.push(key_owners::retire(&self.table, key, now)?);
                     }
                     gone
                 }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::rows::Beginning;
 use super::{Renewals, Step};
-use crate::{clock, workflows};
+use crate::{certificates, clock, workflows};
 
 /// What a caller is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -49,6 +49,9 @@ impl Renewals {
             Some(rotation) if *custody == Custody::Vault => self.turn_to_hand_out(rotation).await?,
             Some(rotation) => rotation,
             None => {
+                if reason == Reason::Due {
+                    self.refuse_revoked(name).await?;
+                }
                 let id = key.map_or_else(clock::operation_id, OperationId::from_key);
                 let beginning = Beginning {
                     reason,
@@ -65,6 +68,22 @@ impl Renewals {
             thing_name: name.clone(),
             status: "RUNNING",
         })
+    }
+
+    /// What somebody has revoked by hand is not renewed as if nothing had been.
+    async fn refuse_revoked(&self, name: &ThingName) -> Result<(), Failure> {
+        let Some(id) = self.device(name).await?.and_then(|d| d.certificate_id) else {
+            return Ok(());
+        };
+        if !certificates::is_revoked(&self.things.iot, &id).await? {
+            return Ok(());
+        }
+        Err(Failure::conflict(
+            "thingName",
+            format!("the certificate {id} is REVOKED in AWS IoT"),
+            "Report the compromise of the device, and enrol it once the case is closed; \
+             or delete the device.",
+        ))
     }
 
     /// The workflow may be waiting for the device, which has nothing to say any

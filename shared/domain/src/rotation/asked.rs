@@ -33,10 +33,19 @@ impl Asked {
             messenger = fields.text("messenger")?;
             fields.end()?;
         }
+        let custody = custody.map_or(Ok(Custody::Device), |text| Custody::parse(&text))?;
+        let messenger = messenger.map(|text| Messenger::parse(&text)).transpose()?;
+        if custody == Custody::Vault && messenger.is_some() {
+            return Err(Failure::invalid(
+                "messenger",
+                "nobody tells a device whose key is made here",
+                "Leave the messenger out: whoever fetches the key brings it to the device.",
+            ));
+        }
         Ok(Self {
             idempotency_key: one_key(in_body.as_deref(), header)?,
-            custody: custody.map_or(Ok(Custody::Device), |text| Custody::parse(&text))?,
-            messenger: messenger.map(|text| Messenger::parse(&text)).transpose()?,
+            custody,
+            messenger,
         })
     }
 }
@@ -69,6 +78,11 @@ mod tests {
         check(r#"{"custody": true}"#, None, Err("custody"));
         check(r#"{"messenger": "job"}"#, None, Ok((None, Device)));
         check(r#"{"messenger": "pigeon"}"#, None, Err("messenger"));
+        check(
+            r#"{"custody": "vault", "messenger": "job"}"#,
+            None,
+            Err("messenger"),
+        );
         check(r#"{"keeper": "vault"}"#, None, Err("body"));
         check("[]", None, Err("body"));
     }

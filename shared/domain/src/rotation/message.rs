@@ -295,8 +295,9 @@ impl Rotation {
     /// What a device that connects is told again, should it have been missed.
     fn greeting(&self, with_new: bool) -> Option<Reply> {
         match self.phase {
-            // A job waits for the device by itself.
-            Phase::Requested if !self.by_hand_out() && !self.by_job() => Some(self.invitation()),
+            // Even where a job carries it: that may have been cancelled, or
+            // answered without a request.
+            Phase::Requested if !self.by_hand_out() => Some(self.invitation()),
             Phase::Issued if !with_new => self.acceptance(),
             Phase::Retired if with_new => self.retirement(),
             _ => None,

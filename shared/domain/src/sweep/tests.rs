@@ -35,7 +35,11 @@ fn sweep(due: u64, per_day: u64) -> Sweep {
 }
 
 fn counts(renewed: u64, failed: u64) -> Counts {
-    Counts { renewed, failed }
+    Counts {
+        renewed,
+        failed,
+        silent: 0,
+    }
 }
 
 fn row(number: u64) -> Row {

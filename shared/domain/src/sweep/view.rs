@@ -24,6 +24,7 @@ pub struct SweepView<'a> {
     started: u64,
     renewed: u64,
     failed: u64,
+    silent: u64,
     in_flight: u64,
     carried: u64,
     oldest_due: Day,
@@ -54,10 +55,8 @@ impl<'a> SweepView<'a> {
             started: sweep.progress.started,
             renewed: counts.renewed,
             failed: counts.failed,
-            in_flight: sweep
-                .progress
-                .started
-                .saturating_sub(counts.renewed + counts.failed),
+            silent: counts.silent,
+            in_flight: sweep.progress.started.saturating_sub(counts.ended()),
             carried: if sweep.status.open() {
                 left.saturating_sub(sweep.budget_left())
             } else {
