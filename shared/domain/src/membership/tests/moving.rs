@@ -87,6 +87,11 @@ fn a_change_is_told_step_by_step() {
         [of("b", false, 50), of("c", false, 50)]
     );
     assert_eq!(bare(told(Some(&next), Some(&next))), []);
+    let last = steps(Some(&next), None, Moment(50));
+    assert!(
+        last.iter()
+            .all(|step| step.document_version > next.document_version)
+    );
     // The same change has the same ids, another one has others.
     let ids = [
         told(None, Some(&first)),
