@@ -153,3 +153,19 @@ fn pages_are_in_order_and_whole() {
         assert_eq!(seen, all, "{limit}");
     }
 }
+
+#[test]
+fn a_group_of_awss_own_query_is_not_asked_for_as_a_static_one() {
+    let all = definitions(
+        1,
+        &[
+            ("theirs", "thingName:*", "native"),
+            ("others", "NOT thingGroupNames:theirs", "none"),
+        ],
+    );
+    let mut row = known("a", 5);
+    row.groups.insert("theirs".to_owned());
+    let found = evaluate(&all, None, row, Moment(9)).unwrap();
+    let groups: BTreeSet<_> = found.membership.unwrap().groups.into_keys().collect();
+    assert_eq!(names(&groups), ["others", "theirs"]);
+}
