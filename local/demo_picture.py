@@ -46,7 +46,7 @@ def renewed(rotations: list[dict[str, Any]]) -> Table:
 
 def filling(group: str, members: int, most: int) -> Text:
     """How full a group is, in one line."""
-    width = 50
+    width = 36
     full = round(members * width / most)
     bar = Text("●" * full, style="yellow")
     bar.append("○" * (width - full), style="dim")
