@@ -1,8 +1,9 @@
 """What Lambda does in a function's name, the function's role must allow.
 
 AWS rules restored: "Configuring Lambda function permissions for DynamoDB" (a
-mapping is refused unless the role can read the stream) and "Capturing records
-of Lambda asynchronous invocations" (a dead-letter queue or failure
+mapping is refused unless the role can read the stream), "Configuring a queue to
+use with Lambda" (nor unless it can take messages from the queue) and "Capturing
+records of Lambda asynchronous invocations" (a dead-letter queue or failure
 destination is refused unless the role can send to it). The emulator takes any
 role for all of these.
 """
@@ -17,6 +18,7 @@ from local.cfn_handlers import after_create_and_update
 from local.roles import role_allows
 
 STREAM_ACTIONS = ("dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:DescribeStream", "dynamodb:ListStreams")
+QUEUE_ACTIONS = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
 SENDING = {"sqs": "sqs:SendMessage", "sns": "sns:Publish", "events": "events:PutEvents", "lambda": "lambda:InvokeFunction"}
 
 
@@ -48,6 +50,8 @@ def check_mapping(_id: str, props: dict[str, Any]) -> None:
     role = _role_of(props["FunctionName"])
     if ":dynamodb:" in props.get("EventSourceArn", ""):
         _require(role, STREAM_ACTIONS, props["EventSourceArn"])
+    if ":sqs:" in props.get("EventSourceArn", ""):
+        _require(role, QUEUE_ACTIONS, props["EventSourceArn"])
     _check_destination(role, props)
 
 

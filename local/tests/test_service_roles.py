@@ -40,6 +40,9 @@ TO_QUEUE = {"OnFailure": {"Destination": {"Fn::GetAtt": ["Queue", "Arn"]}}}
         "Mapping": {"Type": "AWS::Lambda::EventSourceMapping", "Properties": {
             "FunctionName": {"Ref": "Function"}, "EventSourceArn": {"Fn::GetAtt": ["Table", "StreamArn"]},
             "StartingPosition": "LATEST"}}}),
+    ("Mapping", "sqs:ReceiveMessage, sqs:DeleteMessage, sqs:GetQueueAttributes", {
+        "Mapping": {"Type": "AWS::Lambda::EventSourceMapping", "Properties": {
+            "FunctionName": {"Ref": "Function"}, "EventSourceArn": {"Fn::GetAtt": ["Queue", "Arn"]}}}}),
 ])
 def test_a_stack_whose_role_lacks_what_lambda_does_for_it_fails_and_says_so(
         cloud: Cloud, tmp_path: Path, unique: Callable[[str], str], name: str, actions: str,

@@ -9,7 +9,7 @@ use crate::cloud::{Ask, Cloud};
 use crate::device::unique;
 
 /// Until what happened to a device has come through queue, registry and stream.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Everything that the bus says of groups, from now on, in a queue.
 #[derive(Debug)]

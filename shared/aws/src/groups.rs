@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::types::Put;
@@ -31,7 +32,8 @@ mod look;
 /// How many devices are worked on at once.
 const AT_ONCE: usize = 16;
 /// How often a device that changes meanwhile is begun again.
-const MOST_TRIES: usize = 8;
+const MOST_TRIES: u32 = 8;
+const PAUSE: Duration = Duration::from_millis(15);
 
 /// Everything that evaluating works with.
 pub struct Groups {
@@ -137,7 +139,8 @@ impl Groups {
         events: &[Event],
         mut read: Option<Before>,
     ) -> Result<(), Failure> {
-        for _ in 0..MOST_TRIES {
+        for attempt in 0..MOST_TRIES {
+            tokio::time::sleep(PAUSE * attempt).await;
             let before = match read.take() {
                 Some(before) => before,
                 None => match self.before(name).await? {

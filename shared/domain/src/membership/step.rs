@@ -19,8 +19,8 @@ pub struct Step {
     pub group: GroupName,
     /// When.
     pub at: Moment,
-    /// The version of the device's document that decided; it grows from step to
-    /// step of one device, until the device is deleted.
+    /// The version of the device's document that decided, or the next one if the
+    /// device was deleted: it grows from change to change of one device.
     pub document_version: u64,
     /// The version of the definitions that decided.
     pub definitions_version: u64,
@@ -47,16 +47,14 @@ pub fn steps(
     let Some(row) = after.or(before) else {
         return Vec::new();
     };
+    // A row that goes has no version of its own.
+    let version = row.document_version + u64::from(after.is_none());
     let step = |group: &GroupName, at: Moment, entered: bool| {
-        let what = match (entered, after) {
-            (true, _) => "entered",
-            (false, Some(_)) => "left",
-            (false, None) => "gone",
-        };
+        let what = if entered { "entered" } else { "left" };
         let key = [
             row.thing_name.as_str(),
             row.generation.as_str(),
-            &row.document_version.to_string(),
+            &version.to_string(),
             &row.definitions_version.to_string(),
             group.as_str(),
             what,
@@ -67,7 +65,7 @@ pub fn steps(
             thing_name: row.thing_name.clone(),
             group: group.clone(),
             at,
-            document_version: row.document_version,
+            document_version: version,
             definitions_version: row.definitions_version,
             job: None,
             entered,

@@ -87,6 +87,11 @@ fn a_change_is_told_step_by_step() {
         [of("b", false, 50), of("c", false, 50)]
     );
     assert_eq!(bare(told(Some(&next), Some(&next))), []);
+    let last = steps(Some(&next), None, Moment(50));
+    assert!(
+        last.iter()
+            .all(|step| step.document_version > next.document_version)
+    );
     // The same change has the same ids, another one has others.
     let ids = [
         told(None, Some(&first)),
@@ -147,4 +152,20 @@ fn pages_are_in_order_and_whole() {
         let all: Vec<_> = members.iter().map(|m| m.thing_name.to_string()).collect();
         assert_eq!(seen, all, "{limit}");
     }
+}
+
+#[test]
+fn a_group_of_awss_own_query_is_not_asked_for_as_a_static_one() {
+    let all = definitions(
+        1,
+        &[
+            ("theirs", "thingName:*", "native"),
+            ("others", "NOT thingGroupNames:theirs", "none"),
+        ],
+    );
+    let mut row = known("a", 5);
+    row.groups.insert("theirs".to_owned());
+    let found = evaluate(&all, None, row, Moment(9)).unwrap();
+    let groups: BTreeSet<_> = found.membership.unwrap().groups.into_keys().collect();
+    assert_eq!(names(&groups), ["others", "theirs"]);
 }
