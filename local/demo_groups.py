@@ -1,7 +1,7 @@
 """The demo's dynamic groups: 200 lights whose firmware is old, and a group of them that keeps itself.
 
-The lights are the reference device's: they say their firmware's version in their shadow, over MQTT. Nobody puts
-them into the group or takes them out of it.
+The lights are the reference device's: they say their firmware's version in their shadow, over MQTT, and get a new
+one by jobs of AWS IoT. Nobody puts them into the group or takes them out of it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.text import Text
 
 from local import demo_picture as picture
-from local.demo_cloud import Aws, Lamp
+from local.demo_cloud import EXAMPLE, Aws, Lamp
 from local.demo_lights import PATIENCE_SECONDS, Light, Lights, until
 from local.demo_report import Report
 
@@ -37,7 +37,7 @@ ROWS = [
     for district, city in DISTRICTS.items() for number in range(101, 101 + A_DISTRICT)
 ]
 # A second group, which is defined while the first one drains.
-SECOND, QUERY = "still-on-2.0", "shadow.reported.firmware_version:2.0.*"
+SECOND, QUERY = "still-on-2-0", "shadow.reported.firmware_version:2.0.*"
 # So many are created at a time.
 AT_ONCE = 12
 # They are many, and so each says something now and then only.
@@ -73,11 +73,11 @@ class Groups:
     def fill(self) -> None:
         """They connect, and say that their firmware is old."""
         report, count = self.report, len(self.names)
-        with report.step("A group that fills", f"lamp fleet run --firmware-version {OLD}; lamp group watch {GROUP}"):
+        with report.step("A group that fills", f"lamp fleet run --firmware {OLD}; lamp group watch {GROUP}"):
             self._watch = self.lights.start("watch", "group", "watch", GROUP, "--every", 300, pace=None)
             began = time.monotonic()
             for district in DISTRICTS:
-                self._switch_on(district, OLD)
+                self._switch_on(district)
             filled = self._follow(count)
             report.need(f"all {count} enter {GROUP}, by what they say over MQTT", filled, count)
             seconds = time.monotonic() - began
@@ -93,14 +93,14 @@ class Groups:
     def drain(self) -> None:
         """District after district gets the new firmware, and leaves by itself."""
         report = self.report
-        with report.step("…and drains", f"district after district restarts with {NEW}; meanwhile, another group"):
+        with report.step("…and drains", f"a job for each district installs {NEW}; meanwhile, another group"):
+            address, digest = self.aws.publish(f"firmware-{NEW}.bin", NEW.encode() * 10_000)
             left, took = len(self.names), {}
             for done, district in enumerate(DISTRICTS):
                 if done == len(DISTRICTS) // 2:
                     self._define()
                 began = time.monotonic()
-                self._shining[district].switch_off()
-                self._switch_on(district, NEW)
+                self.aws.job(f"firmware-{district}", self._of(district), install(address, digest))
                 left -= A_DISTRICT
                 seen = self._follow(left)
                 report.need(f"{district} leaves: {left} are left", seen, left)
@@ -116,11 +116,15 @@ class Groups:
                 light.switch_off()
             report.show(picture.drained(took, A_DISTRICT, OLD, NEW))
 
+    def rows(self) -> list[dict[str, str]]:
+        """The lights, with the firmware that they run by now."""
+        return [{**row, "attributes.firmware_version": NEW} for row in ROWS]
+
     def _define(self) -> None:
         """A dry run says who will enter a new group, and then just they do."""
         report = self.report
         put = ("group", "put", "--name", SECOND, "--query", QUERY)
-        old = sorted(name for name in self.names if name.rsplit("-", 1)[0] in list(DISTRICTS)[len(DISTRICTS) // 2:])
+        old = sorted(name for district in list(DISTRICTS)[len(DISTRICTS) // 2:] for name in self._of(district))
         said = self.lamp(*put, "--dry-run").document
         report.check(
             f"a dry run of the group {SECOND} says that {len(old)} lights would enter",
@@ -137,8 +141,8 @@ class Groups:
         """Who watched has seen each light enter once, and leave once."""
         report, count = self.report, len(self.names)
         self._watch_saw(count)
-        kinds = Counter((each["detail-type"], each["detail"]["thingName"]) for each in self._watch.lines())
-        expected = {(kind, name): 1 for kind in ("GroupEntered", "GroupLeft") for name in self.names}
+        kinds = Counter(f"{each['detail-type']} {each['detail']['thingName']}" for each in self._watch.lines())
+        expected = {f"{kind} {name}": 1 for kind in ("GroupEntered", "GroupLeft") for name in self.names}
         report.check("who watched saw each of them enter once, and leave once", dict(kinds), expected)
         self._watch.switch_off()
 
@@ -152,12 +156,15 @@ class Groups:
         for clause in said.get("decidedBy", []):
             self.report.say(f"{clause['clause']}: the device has {', '.join(clause['seen'])}")
 
-    def _switch_on(self, district: str, firmware: str) -> None:
+    def _switch_on(self, district: str) -> None:
         rows = [row for row in ROWS if row["groups"] == district]
         self._shining[district] = self.lights.start(
-            f"{district}-{firmware}", "fleet", "run", "--from", self._file(district, rows),
-            "--firmware-version", firmware, pace=PACE_SECONDS,
+            district, "fleet", "run", "--from", self._file(district, rows), "--firmware", OLD,
+            "--handlers", EXAMPLE / "handlers", pace=PACE_SECONDS,
         )
+
+    def _of(self, district: str) -> list[str]:
+        return [row["thingName"] for row in ROWS if row["groups"] == district]
 
     def _follow(self, wanted: int) -> int:
         """Show how many are in the group, until it is as many as wanted; how many it was at last."""
@@ -183,3 +190,14 @@ class Groups:
                 writer.writeheader()
                 writer.writerows(rows)
         return path
+
+
+def install(address: str, digest: str) -> dict[str, Any]:
+    """The job document: fetch, install, restart."""
+    file = f"firmware-{NEW}.bin"
+    steps = {"download.sh": [address, digest, file], "install.sh": [file, "other"], "reboot.sh": []}
+    return {"version": "1.0", "steps": [
+        {"action": {"name": handler.split(".")[0].title(), "type": "runHandler",
+                    "input": {"handler": handler, "args": args, "path": "default"}}}
+        for handler, args in steps.items()
+    ]}

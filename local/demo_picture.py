@@ -11,6 +11,9 @@ from rich.text import Text
 
 Rows = list[dict[str, str]]
 
+# A district of more lights is drawn as a number.
+MOST_DRAWN = 12
+
 
 def made(rows: Rows, created: dict[str, dict[str, Any]]) -> Table:
     """What was created: a line for each district."""
@@ -46,7 +49,7 @@ def renewed(rotations: list[dict[str, Any]]) -> Table:
 
 def filling(group: str, members: int, most: int) -> Text:
     """How full a group is, in one line."""
-    width = 50
+    width = 36
     full = round(members * width / most)
     bar = Text("●" * full, style="yellow")
     bar.append("○" * (width - full), style="dim")
@@ -98,6 +101,8 @@ def _districts(rows: Rows) -> dict[str, Rows]:
 
 
 def _lamps(lit: int, out: int, *, style: str = "yellow", text: str | None = None) -> Text:
+    if text is None and lit + out > MOST_DRAWN:
+        text, out = f"● × {lit}", 0
     lamps = Text(text or "●" * lit, style=style)
     lamps.append("○" * out, style="dim")
     return lamps

@@ -15,7 +15,6 @@ from rich.text import Text
 from local import demo_picture as picture
 from local.demo_cloud import EXAMPLE, Aws, Lamp, fleet
 from local.demo_compromise import STOLEN, Compromise
-from local.demo_groups import ROWS as OF_GROUPS
 from local.demo_groups import Groups
 from local.demo_lights import Lights
 from local.demo_mqtt import (
@@ -84,7 +83,7 @@ class Demo:
             self.delete()
             renewal.sweep()
         self.created[STOLEN]["certificateId"] = compromise.enrolled
-        self.rows += [*OF_GROUPS, *SHORT_LIVED]
+        self.rows += [*groups.rows(), *SHORT_LIVED]
         self.names += [*groups.names, *renewal.names]
         self.created |= groups.created | renewal.created
         self.count_what_is_left({compromise.stolen})

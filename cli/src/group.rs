@@ -102,7 +102,7 @@ async fn test(
         (None, Some(query), Some(device)) => {
             let parsed = explain::parse(query, language)?;
             let document = explain::document(device, connect).await?;
-            explain::explain(&parsed, &document, format)
+            Ok(explain::explain(&parsed, &document, format))
         }
         _ => Err(Failure::usage(
             "neither cases nor a query with its device",

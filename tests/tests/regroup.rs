@@ -70,9 +70,10 @@ impl<'a> Fleet<'a> {
     async fn active(&self, rest: &str) -> Value {
         until(async || {
             let group = self.group(rest).await;
-            match group["status"] == "ACTIVE" {
-                true => Ok(group),
-                false => Err(group.to_string()),
+            if group["status"] == "ACTIVE" {
+                Ok(group)
+            } else {
+                Err(group.to_string())
             }
         })
         .await
@@ -120,9 +121,10 @@ async fn a_change_of_definitions_asks_every_device_while_these_change_too() {
     let said = until(async || {
         let (exit, said) = run(&[&put[..], &["--dry-run"]].concat());
         assert_eq!(exit, 0, "{said:?}");
-        match said[0]["entering"]["count"] == 4 {
-            true => Ok(said[0].clone()),
-            false => Err(format!("{said:?}")),
+        if said[0]["entering"]["count"] == 4 {
+            Ok(said[0].clone())
+        } else {
+            Err(format!("{said:?}"))
         }
     })
     .await;
@@ -142,6 +144,29 @@ async fn a_change_of_definitions_asks_every_device_while_these_change_too() {
         .await;
     fleet.active("nested").await;
 
+    changed_meanwhile(fleet, &dim).await;
+    for (at, light) in fleet.lights.iter().enumerate() {
+        report(cloud, light, at * 10).await;
+    }
+    let all_of_it = fleet.at(3..STEADY + RESTLESS);
+    until(async || {
+        let found = fleet.members("dim").await;
+        if found == all_of_it {
+            Ok(())
+        } else {
+            Err(format!("{found:?}"))
+        }
+    })
+    .await;
+    told(fleet, &dim, &all_of_it).await;
+    explained(fleet, &dim);
+    removed(fleet, &dim).await;
+}
+
+/// The definition changes three times, while some of the lights change all the
+/// time and a reader looks.
+async fn changed_meanwhile(fleet: &Fleet<'_>, dim: &str) {
+    let cloud = fleet.cloud;
     let ended = AtomicBool::new(false);
     let steady = fleet.at(0..STEADY);
     let newest = async {
@@ -199,22 +224,6 @@ async fn a_change_of_definitions_asks_every_device_while_these_change_too() {
         println!("{looks} looks, {complete} of them at a complete group");
     };
     futures_util::join!(newest, restless, reader);
-
-    for (at, light) in fleet.lights.iter().enumerate() {
-        report(cloud, light, at * 10).await;
-    }
-    let all_of_it = fleet.at(3..STEADY + RESTLESS);
-    until(async || {
-        let found = fleet.members("dim").await;
-        match found == all_of_it {
-            true => Ok(()),
-            false => Err(format!("{found:?}")),
-        }
-    })
-    .await;
-    told(fleet, &dim, &all_of_it).await;
-    explained(fleet, &dim);
-    removed(fleet, &dim).await;
 }
 
 async fn dry_run(fleet: &Fleet<'_>, query: &str) -> Value {
@@ -246,9 +255,10 @@ async fn told(fleet: &Fleet<'_>, dim: &str, members: &BTreeSet<String>) {
                 _ => assert!(known.remove(thing), "{event}: {events:?}"),
             }
         }
-        match known == *members {
-            true => Ok(()),
-            false => Err(format!("{known:?} of {} events", events.len())),
+        if known == *members {
+            Ok(())
+        } else {
+            Err(format!("{known:?} of {} events", events.len()))
         }
     })
     .await;

@@ -24,11 +24,7 @@ pub(super) fn parse(query: &str, language: Language) -> Result<Parsed, Failure> 
     Ok(parsed)
 }
 
-pub(super) fn explain(
-    parsed: &Parsed,
-    document: &Document,
-    format: Format,
-) -> Result<Exit, Failure> {
+pub(super) fn explain(parsed: &Parsed, document: &Document, format: Format) -> Exit {
     let explanation = parsed.query.explain(document);
     if format.is_json() {
         output::document(&json!({
@@ -40,7 +36,7 @@ pub(super) fn explain(
     } else {
         show(&parsed.query, explanation.result, &explanation.decided_by);
     }
-    Ok(Exit::Done)
+    Exit::Done
 }
 
 /// A device's document: of a file, or of the registry. `dynamicGroupNames` are

@@ -59,7 +59,10 @@ pub(super) async fn run(arguments: &Arguments, api: &Api, format: Format) -> Res
         if page["more"] == true {
             continue;
         }
-        if (arguments.seconds).is_some_and(|s| begun.elapsed() >= Duration::from_secs(s)) {
+        if arguments
+            .seconds
+            .is_some_and(|s| begun.elapsed() >= Duration::from_secs(s))
+        {
             return Ok(Exit::Done);
         }
         tokio::time::sleep(Duration::from_millis(arguments.every)).await;

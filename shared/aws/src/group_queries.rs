@@ -114,15 +114,13 @@ struct Seen {
 impl Seen {
     async fn read(table: &Table) -> Result<Self, Failure> {
         let versions = definitions::versions(table).await?;
-        let is_open = versions.swept < versions.version;
-        Ok(Self {
-            versions,
-            shards: if is_open {
-                definitions::shard_rows(table).await?
-            } else {
-                Vec::new()
-            },
-        })
+        // Only then is anybody told how far it is.
+        let shards = if versions.swept < versions.version {
+            definitions::shard_rows(table).await?
+        } else {
+            Vec::new()
+        };
+        Ok(Self { versions, shards })
     }
 
     fn standing(&self, status: DefinitionStatus) -> Standing {

@@ -255,13 +255,11 @@ impl Groups {
             return Ok(Next::End);
         }
         if !is_complete(version, &shard_rows(&self.table).await?) {
-            return if seen.version > version {
-                Ok(Next::End)
-            } else {
-                Err(Failure::bug(format!(
-                    "the sweep of version {version} has not asked every device"
-                )))
-            };
+            if seen.version > version {
+                return Ok(Next::End);
+            }
+            let reason = format!("the sweep of version {version} has not asked every device");
+            return Err(Failure::bug(reason));
         }
         for row in removed_rows(&self.table).await? {
             if row.since <= version {
