@@ -97,8 +97,8 @@ struct Rollout {
     late_joiners_per_minute: Option<u64>,
     /// The rest of it, a JSON file: {"window": …, "growing": …, "startAt": …};
     /// what is said above counts more
-    #[arg(long, value_name = "FILE")]
-    rollout: Option<PathBuf>,
+    #[arg(long = "rollout", value_name = "FILE")]
+    file: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -178,7 +178,7 @@ impl Arguments {
 
 impl Rollout {
     fn body(&self) -> Result<Option<Value>, Failure> {
-        let mut body = match &self.rollout {
+        let mut body = match &self.file {
             Some(file) => {
                 let broken = |why: String| {
                     Failure::usage(format!("{}: {why}", file.display()), "Give a JSON object.")
