@@ -9,11 +9,10 @@ use std::time::{Duration, Instant};
 
 use lamplighter_domain::csr::sha256_hex;
 use lamplighter_tests::cloud::{Ask, Cloud};
-use lamplighter_tests::delivery::{created, deliver};
-use lamplighter_tests::device::{Key, unique};
+use lamplighter_tests::delivery::deliver;
+use lamplighter_tests::device::unique;
 use lamplighter_tests::inventory::{describe, iot};
 use lamplighter_tests::lamp::lamp;
-use lamplighter_tests::rotation::{Event, Light, delivered};
 use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -375,41 +374,4 @@ async fn a_certificate_is_renewed_by_a_job_that_leaves_nothing() {
     light.switch_on();
     let renewed = light.says("retired").await;
     assert_eq!(renewed["rotationId"], rotation);
-}
-
-#[tokio::test]
-async fn a_deletion_in_the_midst_leaves_no_job() {
-    let cloud = &Cloud::open();
-    let thing = unique("job");
-    let body = json!({"thingName": thing, "csr": Key::make(&thing).csr});
-    let old = created(cloud, &body).await["certificateId"].clone();
-    let ask = Ask::new("POST", format!("/devices/{thing}/certificate/renewal"))
-        .text(json!({"messenger": "job"}).to_string());
-    let answer = deliver(cloud, &ask).await.expect(202);
-    let light = Light {
-        old: old.as_str().expect("an id").to_owned(),
-        rotation: answer["operationId"].as_str().expect("an id").to_owned(),
-        key: Key::make(&thing),
-        thing,
-    };
-    light.waits(cloud).await;
-    let job = format!("/jobs/{}", light.job());
-    describe(cloud, &job).await.expect(200);
-    let deleted = deliver(cloud, &Ask::delete(&light.thing)).await.expect(202);
-    let operation = Ask::new(
-        "GET",
-        format!(
-            "/operations/{}",
-            deleted["operationId"].as_str().expect("an id")
-        ),
-    );
-    let started = Instant::now();
-    while cloud.api(&operation).await.json()["status"] != "DONE" {
-        assert!(started.elapsed() < PATIENCE);
-        tokio::time::sleep(Duration::from_millis(300)).await;
-    }
-    // The workflow looks again at the rotation's deadline, at the latest.
-    let step = light.event(cloud, Event::Step).await;
-    assert_eq!(delivered(cloud, &step, None).await["status"], "ENDED");
-    assert_eq!(describe(cloud, &job).await.status, 404);
 }

@@ -360,6 +360,7 @@ async fn announced(
 }
 
 #[tokio::test]
+#[expect(clippy::print_stdout, reason = "A failure is repeated by its seed.")]
 async fn membership_equals_brute_force_whatever_comes_twice_and_in_any_order() {
     let cloud = &Cloud::open();
     let seed = std::env::var("SEED")
