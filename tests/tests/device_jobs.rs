@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use lamplighter_domain::csr::sha256_hex;
 use lamplighter_tests::cloud::{Ask, Cloud};
-use lamplighter_tests::delivery::deliver;
 use lamplighter_tests::device::unique;
 use lamplighter_tests::inventory::{describe, iot};
 use lamplighter_tests::lamp::lamp;
