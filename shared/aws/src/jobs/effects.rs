@@ -119,9 +119,10 @@ impl Jobs {
             there.map(|thing| arn("thing", thing.as_str())).collect()
         };
         if targets.is_empty() {
-            return Ok(Err(Refused(
-                "none of its devices is there any more".to_owned(),
-            )));
+            // All have answered, perhaps, a job that was made before this.
+            let made = self.iot.describe_job().job_id(&plan.job_id).send().await;
+            let gone = || Refused("none of its devices is there any more".to_owned());
+            return Ok(found("iot:DescribeJob", made)?.map(drop).ok_or_else(gone));
         }
         let order = self.order(&rollout.rollout_id).await?;
         let presigned = PresignedUrlConfig::builder()
