@@ -64,6 +64,10 @@ def _members(kind: str, *lists: str) -> Resources:
     return lambda call: [call.arn(kind, name) for member in lists for name in call.body.get(member) or []]
 
 
+def _arns(member: str) -> Resources:
+    return lambda call: list(call.body.get(member) or [])
+
+
 def _arn(member: str) -> Resources:
     return lambda call: [call.body.get(member) or EVERYTHING]
 
@@ -113,6 +117,9 @@ ACTIONS: dict[str, tuple[Resources, ...]] = {
     "UpdateBillingGroup": _BILLING_GROUP,
     "DeleteBillingGroup": _BILLING_GROUP,
     "ListThingsInBillingGroup": _BILLING_GROUP,
+    "CreateJob": (_segment("job", 1), _arns("targets")),
+    "CancelJob": (_segment("job", 1),),
+    "DeleteJob": (_segment("job", 1),),
     "CancelJobExecution": _EXECUTION,
     "DeleteJobExecution": _EXECUTION,
     "DescribeJobExecution": _EXECUTION,

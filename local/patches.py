@@ -23,6 +23,8 @@ PATCHES = [
     "local.iot_retained",
     "local.iot_connections",
     "local.iot_tunnels",
+    "local.iot_jobs_details",
+    "local.iot_jobs_time",
     "local.iot_endpoint",
     "local.iot_audit",
     "local.iot_rule_sql",

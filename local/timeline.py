@@ -22,6 +22,9 @@ JOURNAL = "::journal"
 Line = dict[str, Any]
 
 EFFECTS = {
+    "CreateJob": "create the job that tells the light to renew",
+    "CancelJob": "cancel the job that told the light",
+    "DeleteJob": "delete the job that told the light",
     "StoreKey": "make a key, seal it, and store it in custody",
     "Prepare": "sign the new certificate, or note that it will be asked for",
     "Mint": "make the new certificate, in force",

@@ -78,6 +78,12 @@ ATTEMPTS = [
     Attempt("other", "{other}", "lamplighter/things/+/certificate/accepted", refused="subscribe"),
     Attempt("other", "{other}", "lamplighter/#", refused="subscribe"),
     Attempt("other", "{other}", f"{THEIRS}/accepted", {"rotationId": "{rotation}"}, "publish"),
+    # The word to renew may come by a job.
+    Attempt("other", "{other}", "$aws/things/{victim}/jobs/notify-next", refused="subscribe"),
+    Attempt("other", "{other}", "$aws/things/+/jobs/+/get/+", refused="subscribe"),
+    Attempt("other", "{other}", "$aws/things/{victim}/jobs/$next/get", {"clientToken": "t"}, "publish"),
+    Attempt("other", "{other}", "$aws/things/{victim}/jobs/lamplighter-renew-{rotation}/update",
+            {"status": "SUCCEEDED"}, "publish"),
     # A batch's claim certificate, which may connect as anybody.
     Attempt("claim", "{victim}", f"{THEIRS}/proof", PROOF, "publish"),
     Attempt("claim", "{victim}", f"{THEIRS}/request", REQUEST, "publish"),

@@ -74,7 +74,7 @@ enum Group {
     Device(Box<device::Command>),
     /// Many devices at once
     #[command(subcommand)]
-    Fleet(fleet::Command),
+    Fleet(Box<fleet::Command>),
     /// Dynamic groups: the devices for which a query holds
     #[command(subcommand, name = "group")]
     Groups(group::Command),

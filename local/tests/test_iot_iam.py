@@ -52,6 +52,13 @@ CALLS: list[tuple[str, str, dict[str, Any], list[str]]] = [
     ),
     ("iot", "DescribeBillingGroup", {"billingGroupName": "{billing}"}, ["billinggroup/{billing}"]),
     ("iot", "CancelJobExecution", {"thingName": "{thing}", "jobId": "{job}"}, ["job/{job}", "thing/{thing}"]),
+    (
+        "iot", "CreateJob",
+        {"jobId": "{new}", "targets": [f"{PREFIX}:thing/{{thing}}"], "document": "{{}}"},
+        ["job/{new}", "thing/{thing}"],
+    ),
+    ("iot", "CancelJob", {"jobId": "{new}"}, ["job/{new}"]),
+    ("iot", "DeleteJob", {"jobId": "{new}"}, ["job/{new}"]),
     ("iot", "ListJobExecutionsForThing", {"thingName": "{thing}"}, ["thing/{thing}"]),
     ("iot", "DescribeEndpoint", {"endpointType": "iot:Data-ATS"}, ["*"]),
     ("iot-data", "DeleteConnection", {"clientId": "{thing}"}, ["client/{thing}"]),

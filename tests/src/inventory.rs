@@ -247,14 +247,16 @@ pub async fn state_in(cloud: &Cloud, registry: &Registry, thing: &str) -> Value 
         format!("/things/{thing}"),
         format!("/things/{thing}/thing-groups"),
     );
-    let prefix = format!("keys/{thing}/");
-    let (described, groups, attached, versions) = tokio::join!(
+    let (prefix, jobs) = (format!("keys/{thing}/"), format!("/things/{thing}/jobs"));
+    let (described, groups, attached, versions, jobs) = tokio::join!(
         describe(cloud, &described),
         describe(cloud, &groups),
         principals(cloud, thing),
         versions(cloud, &prefix),
+        describe(cloud, &jobs),
     );
-    let (described, groups) = (described.json(), groups.json());
+    let (described, groups, jobs) = (described.json(), groups.json(), jobs.json());
+    let jobs = jobs["executionSummaries"].as_array().map(Vec::len);
     let groups = groups["thingGroups"]
         .as_array()
         .cloned()
@@ -274,6 +276,7 @@ pub async fn state_in(cloud: &Cloud, registry: &Registry, thing: &str) -> Value 
         "groups": groups.iter().map(|group| group["groupName"].clone()).collect::<Vec<_>>(),
         "certificates": certificates,
         "keyVersions": versions.len(),
+        "jobs": jobs.unwrap_or_default(),
         "registry": registry,
         "keys": keys,
         "operations": operations,

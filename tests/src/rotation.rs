@@ -136,6 +136,26 @@ impl Light {
             .await;
     }
 
+    /// Has a job carry its word, which was not said yet: as a fleet that prefers
+    /// jobs begins it.
+    pub async fn by_job(&self, cloud: &Cloud) {
+        let update = json!({
+            "TableName": cloud.stack("TableName"),
+            "Key": {"PK": {"S": format!("DEVICE#{}", self.thing)}, "SK": {"S": "ROTATION"}},
+            "UpdateExpression": "SET messenger = :job, told = :no",
+            "ConditionExpression": "attribute_exists(PK)",
+            "ExpressionAttributeValues": {":job": {"S": "job"}, ":no": {"BOOL": false}},
+        });
+        cloud
+            .aws_json("dynamodb", "DynamoDB_20120810.UpdateItem", &update)
+            .await;
+    }
+
+    /// The id of the job that carries its word.
+    pub fn job(&self) -> String {
+        format!("lamplighter-renew-{}", self.rotation)
+    }
+
     /// Gives the rotation an hour for each of its parts, so that none ends
     /// while a test is slow.
     pub async fn unhurried(&self, cloud: &Cloud) {

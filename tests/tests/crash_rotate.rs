@@ -10,8 +10,8 @@ use lamplighter_tests::cloud::Cloud;
 use lamplighter_tests::faults::CRASHES;
 use lamplighter_tests::inventory::{Ended, Inventory, differing, state_of};
 use lamplighter_tests::rotation::course::{
-    Course, HANDED_OUT, HANDED_OUT_IN_VAIN, HANDED_OUT_TOO_LATE, Mode, RENEWED, ROLLED_BACK,
-    Recorded, Round,
+    Course, HANDED_OUT, HANDED_OUT_IN_VAIN, HANDED_OUT_TOO_LATE, JOB_IN_VAIN, Mode, RENEWED,
+    RENEWED_BY_JOB, ROLLED_BACK, Recorded, Round,
 };
 
 /// Most of a case is waiting for the lease of the process that was stopped.
@@ -37,6 +37,7 @@ async fn matrix(cloud: &Cloud, course: &Course, key_versions: usize) -> Vec<Stri
     let Recorded { light, rounds, .. } = &course.record(cloud).await;
     let undisturbed = state_of(cloud, &light.thing).await;
     assert_eq!(undisturbed["keyVersions"], key_versions, "{undisturbed}");
+    assert_eq!(undisturbed["jobs"], 0, "{undisturbed}");
 
     let modes = CRASHES.map(|name| Mode { name, times: 1 });
     let cases = modes
@@ -64,8 +65,13 @@ async fn a_rotation_survives_every_crash() {
         matrix(cloud, &HANDED_OUT, 0),
         matrix(cloud, &HANDED_OUT_IN_VAIN, 1),
         matrix(cloud, &HANDED_OUT_TOO_LATE, 1),
+        matrix(cloud, &RENEWED_BY_JOB, 0),
+        matrix(cloud, &JOB_IN_VAIN, 0),
     );
-    let mut wrong = [found.0, found.1, found.2, found.3, found.4].concat();
+    let mut wrong = [
+        found.0, found.1, found.2, found.3, found.4, found.5, found.6,
+    ]
+    .concat();
 
     let after = Inventory::take(cloud).await;
     wrong.extend(after.unmatched_since(&before));

@@ -50,7 +50,7 @@ async fn a_device_connects_reports_and_leaves() {
         "3",
         "--telemetry-every",
         "0.2",
-        "--firmware-version",
+        "--firmware",
         "2.1.0",
     ]);
     let said = documents(&run);
@@ -66,7 +66,7 @@ async fn a_device_connects_reports_and_leaves() {
     let shadow = Ask::new("GET", format!("/things/{thing}/shadow"));
     let shadow = cloud.aws("iotdata", &shadow).await.expect(200);
     let reported = &shadow["state"]["reported"];
-    assert_eq!(reported["firmwareVersion"], "2.1.0", "{shadow}");
+    assert_eq!(reported["firmware_version"], "2.1.0", "{shadow}");
     assert_eq!(
         reported["certificateId"], said[0]["certificateId"],
         "{shadow}"

@@ -21,6 +21,10 @@ pub(crate) struct Arguments {
     #[arg(long)]
     vault: bool,
 
+    /// Who tells the devices [default: whoever the stack is set to]
+    #[arg(long, value_name = "WHO", value_parser = ["mqtt", "job"], conflicts_with = "vault")]
+    messenger: Option<String>,
+
     /// Wait until each device has proved its new certificate, or until the old
     /// one is kept; without, the exit code is 4 while anything still runs
     #[arg(long)]
@@ -28,18 +32,26 @@ pub(crate) struct Arguments {
 }
 
 pub(super) async fn run(arguments: &Arguments, api: &Api, format: Format) -> Result<Exit, Failure> {
-    let Arguments { many, vault, wait } = arguments;
+    let Arguments {
+        many,
+        vault,
+        messenger,
+        wait,
+    } = arguments;
+    let mut body = serde_json::Map::new();
+    if *vault {
+        body.insert("custody".to_owned(), json!("vault"));
+    }
+    if let Some(messenger) = messenger {
+        body.insert("messenger".to_owned(), json!(messenger));
+    }
+    let body = Value::Object(body);
     let renew = async |name: &str| {
         // Sent again after a lost reply, it is the same renewal, even if that
         // has ended meanwhile.
         let call = Call::post(&["devices", name, "certificate", "renewal"])
             .idempotency_key(&keys::token());
-        let call = if *vault {
-            call.body(json!({ "custody": "vault" }))
-        } else {
-            call
-        };
-        let answer = api.send(call).await?.body;
+        let answer = api.send(call.body(body.clone())).await?.body;
         let operation = match (wait, answer["operationId"].as_str()) {
             (true, Some(id)) => operation::wait_for(api, id, many.patience, decided).await?,
             _ => answer,

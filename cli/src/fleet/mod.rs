@@ -17,7 +17,10 @@ use crate::failure::{Exit, Failure};
 use crate::fleet::board::Board;
 use crate::keys::KeysDir;
 use crate::output::Format;
-use crate::reference::{Device, Dialer, Endpoint, Habits, Keeper, Line, Misbehaviour, News};
+use crate::reference::{
+    Device, Dialer, Endpoint, Habits, JobSettings, Keeper, Line, Misbehaviour, News,
+    handlers_folder, job_users,
+};
 use crate::settings::{Broker, Target};
 
 /// What can be done with many devices.
@@ -75,9 +78,34 @@ pub(crate) struct Life {
     #[arg(long, value_name = "FILE")]
     server_ca: Option<PathBuf>,
 
-    /// What is reported as the firmware's version
-    #[arg(long, default_value = "1.0.0", value_name = "VERSION")]
-    firmware_version: Arc<str>,
+    /// What a device without one has as its firmware's version. Several, with
+    /// commas, are dealt out in turn. Once a job has installed another one, the
+    /// device keeps to that
+    #[arg(
+        long,
+        default_value = "1.0.0",
+        value_name = "VERSION",
+        value_delimiter = ','
+    )]
+    firmware: Vec<Arc<str>>,
+
+    /// The programs that jobs may run, by their names; without, a job can have
+    /// the certificate renewed and nothing else
+    #[arg(long, value_name = "DIR")]
+    handlers: Option<PathBuf>,
+
+    /// As whom jobs may run them, beside the user that lamp runs as; repeatable.
+    /// Only root becomes another user
+    #[arg(long, value_name = "USER")]
+    job_user: Vec<String>,
+
+    /// How long a program of a job may take
+    #[arg(long, default_value = "300", value_name = "SECONDS", value_parser = seconds)]
+    job_timeout: Duration,
+
+    /// Where devices keep what their jobs leave [default: the keys directory]
+    #[arg(long, value_name = "DIR")]
+    jobs_dir: Option<PathBuf>,
 
     /// The time between two messages of telemetry
     #[arg(long, default_value = "5", value_name = "SECONDS", value_parser = seconds)]
@@ -93,6 +121,25 @@ pub(crate) struct Life {
 }
 
 impl Life {
+    /// What jobs may do.
+    fn jobs(&self) -> Result<JobSettings, Failure> {
+        let handlers = self.handlers.as_deref().map(handlers_folder);
+        let directory = self.jobs_dir.as_ref().unwrap_or(&self.keys_dir);
+        Ok(JobSettings {
+            directory: directory.clone(),
+            handlers: handlers.transpose()?,
+            users: job_users(&self.job_user)?,
+            patience: self.job_timeout,
+        })
+    }
+
+    /// The version that the n-th device has at first.
+    fn firmware(&self, index: usize) -> Arc<str> {
+        let versions = self.firmware.len().max(1);
+        let dealt = self.firmware.get(index % versions);
+        dealt.cloned().unwrap_or_else(|| "1.0.0".into())
+    }
+
     pub(crate) fn keys_dir(&self) -> &Path {
         &self.keys_dir
     }
@@ -182,16 +229,25 @@ async fn live_paced(
 ) -> Result<Exit, Failure> {
     let dialer = Arc::new(Dialer::new(broker.endpoint, broker.server_ca.as_deref())?);
     let keys = KeysDir::open(&life.keys_dir)?;
+    let jobs = Arc::new(life.jobs()?);
     let (wire, heard) = mpsc::unbounded_channel();
     let (stop, stopping) = watch::channel(false);
     let mut board = Board::new(format, members.len());
     let mut devices = JoinSet::new();
-    for (index, member) in (0..).zip(members) {
+    for (index, member) in members.into_iter().enumerate() {
         let keeper = Keeper::open(&keys, &member.thing)?;
         let (name, dialer) = (member.thing.clone(), Arc::clone(&dialer));
-        let device = Device::new(name, keeper, dialer, habits(life, &member), wire.clone());
+        let habits = Habits {
+            first_firmware: life.firmware(index),
+            jobs: Arc::clone(&jobs),
+            telemetry_every: life.telemetry_every,
+            repeat_every: life.repeat_every,
+            misbehaviour: member.misbehaviour,
+        };
+        let device = Device::new(name, keeper, dialer, habits, wire.clone())?;
         board.watch(member.thing.clone(), device.vitals());
-        devices.spawn(one(device, pace * index, stopping.clone()));
+        let delay = pace * u32::try_from(index).unwrap_or(u32::MAX);
+        devices.spawn(one(device, delay, stopping.clone()));
     }
     // The last of the devices hangs up when it has stopped.
     drop(wire);
@@ -274,15 +330,6 @@ async fn enough(stop_after: Option<Duration>) {
         () = asked => {}
         () = terminated => {}
         _ = tokio::signal::ctrl_c() => {}
-    }
-}
-
-fn habits(life: &Life, member: &Member) -> Habits {
-    Habits {
-        firmware_version: Arc::clone(&life.firmware_version),
-        telemetry_every: life.telemetry_every,
-        repeat_every: life.repeat_every,
-        misbehaviour: member.misbehaviour,
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::backoff::Backoff;
 use super::gap::Gaps;
+use super::jobs::{self, Heard, Jobs};
 use super::session::{Cut, Session};
 use super::shift::{Leave, Shift};
 use super::{Dialer, Habits, Keeper, Line, News, Wire, protocol};
@@ -22,6 +23,7 @@ pub(crate) struct Device {
     keeper: Arc<Mutex<Keeper>>,
     dialer: Arc<Dialer>,
     pub(super) habits: Habits,
+    pub(super) jobs: Jobs,
     vitals: Arc<Mutex<Vitals>>,
     wire: Wire,
     started: Instant,
@@ -50,18 +52,24 @@ pub(crate) struct Vitals {
 /// What comes after a connection, or after none.
 enum Next {
     Connect(Tried, Duration),
+    Restart,
     Stop,
 }
 
 impl Device {
+    /// A device that starts.
+    ///
+    /// # Errors
+    /// When the disk fails.
     pub(crate) fn new(
         thing: ThingName,
         keeper: Keeper,
         dialer: Arc<Dialer>,
         habits: Habits,
         wire: Wire,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, Failure> {
+        Ok(Self {
+            jobs: jobs_of(&thing, &habits, &wire)?,
             thing,
             keeper: Arc::new(Mutex::new(keeper)),
             dialer,
@@ -71,7 +79,7 @@ impl Device {
             started: Instant::now(),
             sequence: 0,
             telemetry_at: tokio::time::Instant::now(),
-        }
+        })
     }
 
     /// Where to look how the device is doing.
@@ -110,15 +118,29 @@ impl Device {
                 Ok(session) => self.serve(session, tried, &mut backoff, &mut stop).await?,
                 Err(cut) => self.cut(cut, tried, &mut backoff).await?,
             };
-            let Next::Connect(with, wait) = next else {
-                return Ok(());
-            };
-            tried = with;
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = stopped(&mut stop) => return Ok(()),
+            match next {
+                Next::Stop => return Ok(()),
+                Next::Restart => tried = self.restart().await?,
+                Next::Connect(with, wait) => {
+                    tried = with;
+                    let restart = tokio::select! {
+                        () = tokio::time::sleep(wait) => false,
+                        ended = self.jobs.order_offline() => ended.map(|()| true)?,
+                        () = stopped(&mut stop) => return Ok(()),
+                    };
+                    if restart {
+                        tried = self.restart().await?;
+                    }
+                }
             }
         }
+    }
+
+    /// Starts anew, with what is on the disk.
+    async fn restart(&mut self) -> Result<Tried, Failure> {
+        self.jobs = jobs_of(&self.thing, &self.habits, &self.wire)?;
+        self.started = Instant::now();
+        self.kept(|keeper| Ok(keeper.wallet().start())).await
     }
 
     async fn open(&self, tried: Tried) -> Result<Result<Session, Cut>, Failure> {
@@ -128,7 +150,8 @@ impl Device {
             Ok(identity) => identity,
             Err(failure) => return Ok(Err(Cut::Refused(failure.reason))),
         };
-        let filters = protocol::subscriptions(&self.thing);
+        let mut filters = protocol::subscriptions(&self.thing);
+        filters.extend(jobs::subscriptions(&self.thing));
         Ok(Session::open(&self.dialer, &self.thing, &identity, filters).await)
     }
 
@@ -160,9 +183,11 @@ impl Device {
         }
         let shift = Shift::begin(self, session, certificate_id, act);
         let left = shift.run(stop).await;
+        self.jobs.say(Heard::Lost);
         self.note(|vitals| vitals.connected = false);
         Ok(match left? {
             Leave::Stop => Next::Stop,
+            Leave::Restart => Next::Restart,
             Leave::Connect(tried) => Next::Connect(tried, Duration::ZERO),
             Leave::Lost(reason) => {
                 let wait = backoff.after(Some(since.elapsed()), drawn());
@@ -269,6 +294,11 @@ impl Device {
     pub(super) fn uptime_seconds(&self) -> u64 {
         self.started.elapsed().as_secs()
     }
+}
+
+fn jobs_of(thing: &ThingName, habits: &Habits, wire: &Wire) -> Result<Jobs, Failure> {
+    let (first, every) = (&habits.first_firmware, habits.repeat_every);
+    Jobs::start(thing, &habits.jobs, first, every, wire)
 }
 
 /// Until the device is to stop, or nobody is left who could say so.

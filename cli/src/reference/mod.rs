@@ -5,7 +5,8 @@
 //! Around it, from the disk outwards: `durable` writes files that survive a
 //! loss of power, `store` says which files, `keeper` stores each decision
 //! before it is acted on, `session` is one MQTT connection, `shift` is what a
-//! device does while it is connected, and `device` is its whole life.
+//! device does while it is connected, and `device` is its whole life. `jobs` has
+//! a description of its own.
 
 mod backoff;
 mod device;
@@ -14,6 +15,7 @@ mod durable;
 mod endpoint;
 mod enrolling;
 mod gap;
+mod jobs;
 mod keeper;
 mod news;
 mod protocol;
@@ -31,14 +33,18 @@ pub(crate) use device::{Device, Vitals};
 pub(crate) use dialer::Dialer;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use enrolling::Enrolling;
+pub(crate) use jobs::{Settings as JobSettings, folder as handlers_folder, users as job_users};
 pub(crate) use keeper::Keeper;
 pub(crate) use news::{Line, News, Wire};
 
 /// How a device behaves, apart from the protocol.
 #[derive(Clone, Debug)]
 pub(crate) struct Habits {
-    /// What it reports as its firmware's version.
-    pub(crate) firmware_version: Arc<str>,
+    /// What it reports as its firmware's version, until a job has installed
+    /// another one.
+    pub(crate) first_firmware: Arc<str>,
+    /// What jobs may do.
+    pub(crate) jobs: Arc<JobSettings>,
     /// The time between two messages of telemetry.
     pub(crate) telemetry_every: Duration,
     /// The time until it first repeats what was not answered.

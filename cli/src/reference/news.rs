@@ -80,6 +80,24 @@ pub(crate) enum News {
         reason: Option<String>,
         remedy: Option<String>,
     },
+    /// Was offered a job's execution.
+    JobOffered { job_id: String, execution: u64 },
+    /// Begins a step of a job: its handler, and for which time.
+    JobStep {
+        job_id: String,
+        handler: String,
+        run: String,
+    },
+    /// Has brought a job to its end, and AWS knows.
+    JobEnded {
+        job_id: String,
+        status: &'static str,
+        reason: Option<String>,
+    },
+    /// A job's execution is not wanted any more.
+    JobOver { job_id: String, reason: String },
+    /// Starts anew, since a handler wants it.
+    Restarting,
     /// Something that should not be.
     Warned { reason: String },
     /// The device has stopped for good.

@@ -19,7 +19,7 @@ pub(super) fn shadow(firmware_version: &str, certificate: &CertificateId, uptime
     json!({
         "state": {
             "reported": {
-                "firmwareVersion": firmware_version,
+                "firmware_version": firmware_version,
                 "certificateId": certificate,
                 "uptimeSeconds": uptime,
             },

@@ -47,8 +47,8 @@ pub(super) struct Session {
 /// What a connection brings.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Happening {
-    /// The subscriptions are in force, except for so many that were refused.
-    Subscribed { refused: usize },
+    /// Which of the subscriptions are in force, in their order.
+    Subscribed { granted: Vec<bool> },
     /// A message came.
     Message { topic: String, payload: Vec<u8> },
     /// The broker has a message of ours.
@@ -167,9 +167,9 @@ fn happening(packet: Packet) -> Option<Happening> {
         Packet::PubAck(_) => Some(Happening::Acknowledged),
         Packet::SubAck(answer) => {
             let codes = answer.return_codes.iter();
-            let refused = codes.filter(|code| **code == SubscribeReasonCode::Failure);
+            let granted = codes.map(|code| *code != SubscribeReasonCode::Failure);
             Some(Happening::Subscribed {
-                refused: refused.count(),
+                granted: granted.collect(),
             })
         }
         _ => None,

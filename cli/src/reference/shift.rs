@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::device::{Device, now, stopped};
+use super::jobs::{Heard, Order, SUBSCRIPTIONS};
 use super::protocol::{self, Accepted, Proof, Rejected, Renew, Request, Retired, Told};
 use super::report;
 use super::session::{Happening, Session};
@@ -32,6 +33,8 @@ pub(super) enum Leave {
     Stop,
     /// The device is to connect with this pair.
     Connect(Tried),
+    /// The device is to start anew.
+    Restart,
     /// The connection ended.
     Lost(String),
 }
@@ -81,6 +84,7 @@ impl<'a> Shift<'a> {
             let leave = tokio::select! {
                 () = stopped(stop) => Some(Leave::Stop),
                 happening = self.session.next() => self.on(happening).await?,
+                order = self.device.jobs.order() => self.obey(order).await?,
                 () = sleep_until(act_at) => self.perform().await?,
                 () = sleep_until(self.look_at) => {
                     self.look().await?;
@@ -114,21 +118,48 @@ impl<'a> Shift<'a> {
                 let at = std::time::Instant::now();
                 self.device.note(|vitals| vitals.gaps.acknowledge(at));
             }
-            Ok(Happening::Subscribed { refused }) => {
+            Ok(Happening::Subscribed { granted }) => {
+                let refused = granted.iter().filter(|granted| !**granted).count();
                 if refused > 0 {
                     let reason = format!("{refused} subscriptions were refused by policy");
                     self.device.tell(News::Warned { reason });
                 }
+                // AWS hangs up on who publishes what its policy does not allow.
+                if granted
+                    .iter()
+                    .rev()
+                    .take(SUBSCRIPTIONS)
+                    .all(|granted| *granted)
+                {
+                    self.device.jobs.say(Heard::Listening);
+                }
                 self.schedule(self.act.clone(), Duration::ZERO);
             }
-            // Another subject (jobs) is another reader of the same messages.
             Ok(Happening::Message { topic, payload }) => {
                 match Told::read(&self.device.thing, &topic, &payload) {
                     Some(Ok(told)) => self.hear(told).await?,
                     Some(Err(reason)) => self.device.tell(News::Warned { reason }),
-                    None => {}
+                    None => self.device.jobs.say(Heard::Message { topic, payload }),
                 }
             }
+        }
+        Ok(None)
+    }
+
+    /// Does what the device's jobs want done.
+    async fn obey(&mut self, order: Order) -> Result<Option<Leave>, Failure> {
+        match order {
+            Order::Publish(topic, message) => self.publish(topic, &message),
+            Order::Renew(rotation_id) => {
+                let renew = Renew {
+                    rotation_id,
+                    deadline: None,
+                    reason: None,
+                };
+                self.hear(Told::Renew(renew)).await?;
+            }
+            Order::Restart => return Ok(Some(Leave::Restart)),
+            Order::Fail(failure) => return Err(failure),
         }
         Ok(None)
     }
@@ -152,10 +183,17 @@ impl<'a> Shift<'a> {
             Told::Rejected(rejected) => self.rejected(rejected).await?,
             Told::Retired(retired) => self.retired(retired).await?,
         };
-        let (owed, patience) = self
+        let (owed, patience, renewed) = self
             .device
-            .kept(|keeper| Ok((keeper.wallet().owes(), keeper.wallet().try_after_millis())))
+            .kept(|keeper| {
+                let wallet = keeper.wallet();
+                let renewed = wallet.renewed.clone();
+                Ok((wallet.owes(), wallet.try_after_millis(), renewed))
+            })
             .await?;
+        if let Some(rotation) = renewed {
+            self.device.jobs.say(Heard::Renewed(rotation));
+        }
         let wait = match &act {
             Act::Connect(Tried::Staged) => Duration::from_millis(patience),
             // What was heard changes nothing in what is being said.
@@ -207,6 +245,8 @@ impl<'a> Shift<'a> {
 
     async fn rejected(&self, rejected: Rejected) -> Result<Act, Failure> {
         let rotation = rejected.rotation_id.clone();
+        let reason = rejected.reason.clone().unwrap_or_default();
+        let comes_to_nothing = Heard::GaveUp(rotation.clone(), reason);
         self.device.tell(News::Rejected {
             rotation_id: rejected.rotation_id,
             code: rejected.code,
@@ -223,6 +263,7 @@ impl<'a> Shift<'a> {
             .await?;
         if given_up {
             self.device.note(|vitals| vitals.rejected += 1);
+            self.device.jobs.say(comes_to_nothing);
         }
         Ok(act)
     }
@@ -296,7 +337,7 @@ impl<'a> Shift<'a> {
     }
 
     fn report(&mut self) {
-        let version = &self.device.habits.firmware_version;
+        let version = &self.device.jobs.firmware;
         let uptime = self.device.uptime_seconds();
         let shadow = report::shadow(version, &self.certificate_id, uptime);
         self.publish(report::shadow_topic(&self.device.thing), &shadow);

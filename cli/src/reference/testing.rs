@@ -4,13 +4,16 @@
 pub(super) mod broker;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use lamplighter_domain::names::ThingName;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, IsCa, Issuer, KeyPair,
 };
 
+use super::JobSettings;
 use crate::keys::KeysDir;
 
 /// A directory of its own for each test, gone when the test is.
@@ -28,6 +31,16 @@ impl Scratch {
 
     pub(super) fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// What jobs may do: run the programs of a folder here, if it is there.
+    pub(super) fn jobs(&self) -> Arc<JobSettings> {
+        Arc::new(JobSettings {
+            directory: self.0.clone(),
+            handlers: Some(self.0.join("handlers")),
+            users: std::collections::BTreeMap::new(),
+            patience: Duration::from_secs(10),
+        })
     }
 
     /// A keys directory as `lamp device create` leaves it.

@@ -5,7 +5,6 @@ use lamplighter_aws::failure::Reported;
 use lamplighter_aws::renewal::Renewals;
 use lamplighter_aws::{http, telemetry};
 use lamplighter_domain::Failure;
-use lamplighter_domain::device::Custody;
 use lamplighter_domain::fields;
 use lamplighter_domain::names::ThingName;
 use lamplighter_domain::rotation::{Asked, Reason};
@@ -45,11 +44,7 @@ async fn over_http(renewals: &Renewals, event: Value) -> http::Response {
             &http::body(&request)?,
             http::header(&request, "idempotency-key").as_deref(),
         )?;
-        let key = asked.idempotency_key.as_deref();
-        match asked.custody {
-            Custody::Device => renewals.request(&name, key, Reason::Due).await,
-            Custody::Vault => renewals.request_hand_out(&name, key).await,
-        }
+        renewals.request(&name, &asked, Reason::Due).await
     };
     match started.await {
         Ok(started) => http::answer(202, &started),

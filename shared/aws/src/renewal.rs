@@ -8,6 +8,7 @@
 
 mod device;
 mod effects;
+mod jobs;
 mod rows;
 mod safe;
 mod start;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use lamplighter_domain::due::RenewalAge;
 use lamplighter_domain::names::{OperationId, SweepId, ThingName};
-use lamplighter_domain::rotation::{KeyMadeHere, Next, Phase, Windows};
+use lamplighter_domain::rotation::{KeyMadeHere, Messenger, Next, Phase, Windows};
 use lamplighter_domain::time::Moment;
 use lamplighter_domain::{Failure, Kind};
 use serde::{Deserialize, Serialize};
@@ -53,6 +54,8 @@ pub struct Renewals {
     pub workflow_arn: String,
     /// What signs certificates.
     pub issuers: Issuers,
+    /// Who tells devices that their certificates are due.
+    pub messenger: Messenger,
     /// Where keys made here are kept.
     pub safe: Safe,
     /// What becomes of them once their devices have proved them.
@@ -63,6 +66,8 @@ pub struct Renewals {
     pub renewal_age: RenewalAge,
     /// What precedes a certificate's id in its ARN.
     pub certificate_arn_prefix: String,
+    /// The same of a thing's name.
+    pub thing_arn_prefix: String,
 }
 
 /// What the workflow asks.
@@ -109,6 +114,7 @@ impl Renewals {
         Ok(Self {
             issuers: Issuers::from_env(sdk, &table, &things)?,
             renewal_age: setup::renewal_age()?,
+            messenger: setup::messenger()?,
             safe: Safe::from_env(sdk)?,
             proved_keys: match setup::required("RETAIN_KEYS")?.as_str() {
                 "true" => KeyMadeHere::Left,
@@ -121,6 +127,7 @@ impl Renewals {
             workflow_arn: setup::required("ROTATE_WORKFLOW_ARN")?,
             windows: setup::rotation_windows()?,
             certificate_arn_prefix: setup::required("CERTIFICATE_ARN_PREFIX")?,
+            thing_arn_prefix: setup::required("THING_ARN_PREFIX")?,
         })
     }
 
@@ -139,6 +146,10 @@ impl Renewals {
             .await
         {
             Ok(rotation) if rotation.phase.ended() => {
+                // One that was fenced could not take its job back itself.
+                if rotation.by_job() {
+                    self.recall(&step.rotation_id).await?;
+                }
                 return Ok(Answer::Ended {
                     phase: rotation.phase,
                 });
@@ -147,6 +158,7 @@ impl Renewals {
             // The device went, or this rotation belongs to the past.
             Err(gone) if matches!(gone.kind, Kind::NotFound | Kind::Conflict) => {
                 telemetry::failed(&gone);
+                self.recall(&step.rotation_id).await?;
                 return Ok(Answer::Ended {
                     phase: Phase::Fenced,
                 });

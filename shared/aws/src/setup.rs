@@ -7,7 +7,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use lamplighter_domain::Failure;
 use lamplighter_domain::due::RenewalAge;
-use lamplighter_domain::rotation::Windows;
+use lamplighter_domain::rotation::{Messenger, Windows};
 
 /// The configuration every client is built from.
 ///
@@ -59,6 +59,11 @@ pub fn rotation_windows() -> Result<Windows, Failure> {
         proof_millis: seconds("PROOF_WINDOW_SECONDS")?,
         grace_millis: seconds("GRACE_SECONDS")?,
     })
+}
+
+/// Who tells devices that their certificates are due.
+pub fn messenger() -> Result<Messenger, Failure> {
+    Messenger::parse(&required("RENEWAL_MESSENGER")?)
 }
 
 /// At what age certificates of AWS IoT's own authority are renewed.

@@ -113,6 +113,7 @@ impl Sweeps {
                 .unwrap_or(usual.create_certificate_from_csr),
             register_certificate_without_ca: number("QUOTA_REGISTER_CERTIFICATE_WITHOUT_CA")?
                 .unwrap_or(usual.register_certificate_without_ca),
+            jobs: number("QUOTA_JOBS")?.unwrap_or(usual.jobs),
         };
         // Zero stands for no limit of one's own.
         let limit = |name: &str| Ok(number(name)?.filter(|limit| *limit > 0));
@@ -126,7 +127,7 @@ impl Sweeps {
             table: Table::from_env(sdk)?,
             sfn: aws_sdk_sfn::Client::new(sdk),
             workflow_arn: setup::required("SWEEP_WORKFLOW_ARN")?,
-            budget: Budget::new(&quotas, &wishes)?,
+            budget: Budget::new(&quotas, &wishes, setup::messenger()?)?,
             rule: FailureRule {
                 percent: number("SWEEP_FAILURE_SHARE")?.map_or(rule.percent, u64::from),
                 ..rule

@@ -13,10 +13,12 @@
 mod asked;
 pub mod enrol;
 mod hand_out;
+pub mod job;
 mod message;
 #[cfg(test)]
 mod model;
 mod phase;
+mod reason;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -35,8 +37,10 @@ use crate::names::{CertificateId, OperationId, SweepId, ThingName};
 use crate::time::Moment;
 
 pub use asked::Asked;
+pub use job::Messenger;
 pub use message::{Message, RawMessage, Received, Reply, Sender, Word, topic};
 pub use phase::Phase;
+pub use reason::Reason;
 pub use view::RotationView;
 pub use work::{Effect, KeyMadeHere, Work};
 
@@ -54,31 +58,6 @@ pub struct Windows {
     pub proof_millis: u64,
     /// From the old certificate's retirement to its removal.
     pub grace_millis: u64,
-}
-
-/// Why a rotation was started; the device is told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Reason {
-    /// The certificate is due, or somebody wants it renewed.
-    #[default]
-    Due,
-    /// Somebody else may hold its key.
-    Suspected,
-    /// The device slept past its certificate's end or lost its key, and came
-    /// with a token.
-    Enrolment,
-}
-
-impl Reason {
-    /// The reason as the `renew` message spells it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Due => "DUE",
-            Self::Suspected => "SUSPECTED",
-            Self::Enrolment => "ENROLMENT",
-        }
-    }
 }
 
 /// How a certificate was when a rotation began that is to replace it.
@@ -139,6 +118,9 @@ pub struct Rotation {
     /// Why it was started.
     #[serde(default)]
     pub reason: Reason,
+    /// What carries the word to renew; a job as long as that may be there.
+    #[serde(default)]
+    pub messenger: Messenger,
     /// How long its parts may take.
     pub windows: Windows,
     /// When it began.
@@ -265,6 +247,7 @@ impl Rotation {
             proved_key: KeyMadeHere::Purged,
             old_key: old.key_object.clone(),
             reason: Reason::default(),
+            messenger: Messenger::Mqtt,
             windows,
             started_at: now,
             deadline: now.plus_millis(windows.request_millis),
@@ -344,8 +327,8 @@ impl Rotation {
         let late = now >= self.deadline;
         match self.phase {
             Phase::Requested if self.wish.is_some() && !self.aborted => self.enter(Phase::Issuing),
-            // A key may be stored that the row does not know of yet.
-            Phase::Requested if (late || self.aborted) && self.by_hand_out() => {
+            // A key may be stored, or a job be there, that the row does not know of yet.
+            Phase::Requested if (late || self.aborted) && (self.by_hand_out() || self.by_job()) => {
                 self.enter(Phase::Withdrawing);
             }
             Phase::Requested if late || self.aborted => self.end(Phase::RolledBack, now),
@@ -373,12 +356,16 @@ impl Rotation {
             |work: fn(New) -> Work| self.new.clone().map_or(Next::Ended, |n| Next::Do(work(n)));
         match (self.phase, &self.new, &self.wish) {
             (Phase::Requested, ..) if self.by_hand_out() => Next::Do(Work::MakeKey),
+            (Phase::Requested, ..) if !self.told && self.by_job() => Next::Do(Work::Post),
             (Phase::Requested, ..) if !self.told => Next::Do(Work::Tell(Word::Renew)),
             (Phase::Issued, ..) if !self.told => Next::Do(Work::Tell(Word::Accepted)),
             (Phase::Retired, ..) if !self.told => Next::Do(Work::Tell(Word::Retired)),
             (Phase::Requested | Phase::Issued, ..) => Next::AwaitDevice(self.deadline),
             (Phase::Issuing, None, Some(wish)) => Next::Do(Work::Prepare(wish.clone())),
             (Phase::Issuing, ..) => new(Work::Issue),
+            (Phase::Withdrawing, None, _) | (Phase::Removing, ..) if self.by_job() => {
+                Next::Do(Work::Recall)
+            }
             (Phase::Withdrawing, None, _) => Next::Do(Work::Discard),
             (Phase::Superseding | Phase::Withdrawing, ..) => new(Work::Withdraw),
             (Phase::Retiring, ..) => Next::Do(Work::Retire(self.new_key_when_proved())),
@@ -437,7 +424,7 @@ impl Rotation {
             self.enter(Phase::Requested);
             self.told = true;
             self.deadline = now.plus_millis(self.windows.request_millis);
-        } else if !self.by_hand_out() {
+        } else if !self.by_hand_out() && !self.by_job() {
             self.end(Phase::RolledBack, now);
         }
         self

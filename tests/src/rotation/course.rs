@@ -32,6 +32,8 @@ enum Before {
     ByHandOut,
     /// The same, and it is too late.
     ByHandOutTooLate,
+    /// A job is to carry its word.
+    ByJob,
 }
 
 impl Before {
@@ -40,6 +42,7 @@ impl Before {
             Self::Nothing => {}
             Self::Reached(moment) => light.pass(cloud, Some(moment)).await,
             Self::ByHandOut => light.by_hand_out(cloud).await,
+            Self::ByJob => light.by_job(cloud).await,
             Self::ByHandOutTooLate => {
                 light.by_hand_out(cloud).await;
                 light.pass(cloud, Some("deadline")).await;
@@ -114,6 +117,36 @@ pub const HANDED_OUT_TOO_LATE: Course = Course {
     events: &[
         (Event::Step, Before::Nothing),
         (Event::Step, Before::ByHandOutTooLate),
+    ],
+    phase: "ROLLED_BACK",
+};
+
+/// A job carries the word; the device proves its new certificate.
+pub const RENEWED_BY_JOB: Course = Course {
+    name: "renewed by a job",
+    in_custody: false,
+    from: 1,
+    events: &[
+        (Event::Step, Before::Nothing),
+        (Event::Step, Before::ByJob),
+        (Event::Request, Before::Nothing),
+        (Event::Step, Before::Nothing),
+        (Event::Proof, Before::Nothing),
+        (Event::Step, Before::Nothing),
+        (Event::Step, Before::Reached("removeAt")),
+    ],
+    phase: "DONE",
+};
+
+/// A job carries the word, and nobody answers.
+pub const JOB_IN_VAIN: Course = Course {
+    name: "a job in vain",
+    in_custody: false,
+    from: 2,
+    events: &[
+        (Event::Step, Before::Nothing),
+        (Event::Step, Before::ByJob),
+        (Event::Step, Before::Reached("deadline")),
     ],
     phase: "ROLLED_BACK",
 };

@@ -20,8 +20,8 @@ struct Cloud {
     rotation: OperationId,
     old: CertificateId,
     new: Option<String>,
-    /// What the device has published, without telemetry, and with which
-    /// certificate.
+    /// What the device has published, without telemetry and what it asks of its
+    /// jobs, and with which certificate.
     said: Vec<(CertificateId, String)>,
     telemetry: Vec<u64>,
     /// How many connections with the new certificate are hung up on.
@@ -50,6 +50,9 @@ impl Cloud {
     fn hear(&mut self, who: &CertificateId, topic: &str, payload: &Value) -> Answer {
         if topic.ends_with("/telemetry") {
             self.telemetry.push(payload["sequence"].as_u64().unwrap());
+            return Answer::Nothing;
+        }
+        if topic.starts_with("$aws/things/x/jobs/") {
             return Answer::Nothing;
         }
         self.said.push((who.clone(), topic.to_owned()));
@@ -122,13 +125,14 @@ impl Bench {
         let (wire, heard) = mpsc::unbounded_channel();
         let (stop, stopping) = watch::channel(false);
         let habits = Habits {
-            firmware_version: "1.0.0".into(),
+            first_firmware: "1.0.0".into(),
+            jobs: scratch.jobs(),
             telemetry_every: Duration::from_millis(20),
             repeat_every: Duration::from_millis(100),
             misbehaviour,
         };
         let keeper = Keeper::open(&keys, &name).unwrap();
-        let device = Device::new(name, keeper, dialer, habits, wire);
+        let device = Device::new(name, keeper, dialer, habits, wire).unwrap();
         let vitals = device.vitals();
         Self {
             cloud,
@@ -293,13 +297,14 @@ async fn a_broker_that_is_not_there_is_waited_for() {
     let (wire, mut heard) = mpsc::unbounded_channel();
     let (stop, stopping) = watch::channel(false);
     let habits = Habits {
-        firmware_version: "1.0.0".into(),
+        first_firmware: "1.0.0".into(),
+        jobs: scratch.jobs(),
         telemetry_every: Duration::from_secs(1),
         repeat_every: Duration::from_secs(1),
         misbehaviour: None,
     };
     let before = keeper.wallet().clone();
-    let device = Device::new(name.clone(), keeper, dialer, habits, wire);
+    let device = Device::new(name.clone(), keeper, dialer, habits, wire).unwrap();
     let device = tokio::spawn(device.run(stopping));
     for _ in 0..2 {
         let line = heard.recv().await.unwrap();

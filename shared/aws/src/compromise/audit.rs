@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use lamplighter_domain::compromise::Report;
 use lamplighter_domain::compromise::audit::{Response, Summary};
 use lamplighter_domain::names::{CertificateId, ThingName};
-use lamplighter_domain::rotation::Reason;
+use lamplighter_domain::rotation::{Asked, Reason};
 use lamplighter_domain::{Failure, Kind};
 use serde::Deserialize;
 
@@ -129,7 +129,8 @@ impl Cases {
     async fn renew(&self, name: &ThingName, id: &CertificateId) -> Result<(), Failure> {
         let device = self.rows(name).await?.record;
         if device.is_some_and(|device| device.certificate_id.as_ref() == Some(id)) {
-            self.renewals.request(name, None, Reason::Due).await?;
+            let asked = Asked::default();
+            self.renewals.request(name, &asked, Reason::Due).await?;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! A suspected certificate: replaced first, and never cut off.
 
 use lamplighter_domain::compromise::{Case, Suspicion};
-use lamplighter_domain::rotation::Reason;
+use lamplighter_domain::rotation::{Asked, Reason};
 use lamplighter_domain::{Failure, Kind};
 
 use super::{Answer, Cases};
@@ -12,7 +12,9 @@ impl Cases {
     /// makes impossible for now is tried again when the case is looked at next.
     pub(super) async fn replace(&self, case: &Case) -> Result<(), Failure> {
         let name = &case.thing_name;
-        match self.renewals.request(name, None, Reason::Suspected).await {
+        let asked = Asked::default();
+        let replaced = self.renewals.request(name, &asked, Reason::Suspected);
+        match replaced.await {
             Ok(_) => Ok(()),
             Err(failure) if matches!(failure.kind, Kind::NotFound | Kind::Conflict) => {
                 telemetry::failed(&failure);

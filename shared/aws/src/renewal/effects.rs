@@ -53,6 +53,9 @@ impl Renewals {
         };
         match effect {
             Effect::Publish(told) => self.tell(rotation, told).await,
+            Effect::CreateJob => self.post(rotation).await,
+            Effect::CancelJob => self.cancel_job(&rotation.rotation_id).await,
+            Effect::DeleteJob => self.delete_job(&rotation.rotation_id).await,
             Effect::StoreKey => {
                 let object = rotation.new_key();
                 let object = object.ok_or_else(|| Failure::bug("a key that is not made here"))?;
@@ -139,7 +142,8 @@ impl Renewals {
         };
         let to = |row: Rotation| {
             Ok(match (work, &made) {
-                (Work::Tell(_), _) => row.told(),
+                (Work::Tell(_) | Work::Post, _) => row.told(),
+                (Work::Recall, _) => row.recalled(now),
                 (Work::MakeKey, Made::Key(csr)) => row.key_made(csr.clone()),
                 (Work::Prepare(_), Made::Prepared(new)) => row.prepared(new.clone()),
                 (Work::Issue(_), Made::Certificate(certificate)) => {

@@ -7,7 +7,7 @@ use lamplighter_domain::device::{
     CertificateRecord, Custody, DeviceRecord, DeviceStatus, KeyOwner,
 };
 use lamplighter_domain::names::{CertificateId, OperationId, SweepId, ThingName};
-use lamplighter_domain::rotation::{Reason, Rotation};
+use lamplighter_domain::rotation::{Messenger, Reason, Rotation};
 
 use super::{Renewals, Step, journal};
 use crate::table::{self, Key};
@@ -25,6 +25,8 @@ pub(super) struct Beginning<'a> {
     pub(super) reason: Reason,
     /// Who makes the new key.
     pub(super) custody: Custody,
+    /// Who tells the device, if not whoever the stack is set to.
+    pub(super) messenger: Option<Messenger>,
 }
 
 impl Renewals {
@@ -79,6 +81,10 @@ impl Renewals {
         rotation.reason = beginning.reason;
         rotation.custody = beginning.custody;
         rotation.proved_key = self.proved_keys;
+        // Nothing is said to a device whose key is made here.
+        if beginning.custody == Custody::Device {
+            rotation.messenger = beginning.messenger.unwrap_or(self.messenger);
+        }
         let still = ConditionCheck::builder()
             .table_name(&self.table.name)
             .set_key(Some(Key::device(name).item()))

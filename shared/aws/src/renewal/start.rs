@@ -3,7 +3,7 @@
 
 use lamplighter_domain::device::Custody;
 use lamplighter_domain::names::{OperationId, ThingName};
-use lamplighter_domain::rotation::{Reason, Rotation};
+use lamplighter_domain::rotation::{Asked, Reason, Rotation};
 use lamplighter_domain::{Failure, Kind};
 use serde::Serialize;
 use serde_json::json;
@@ -26,46 +26,34 @@ pub struct Started {
 
 impl Renewals {
     /// Starts a rotation for a caller; one that is under way is the answer too.
+    /// Where its key is to be made here, one under way that has no signing
+    /// request yet goes that way from now on.
+    ///
+    /// # Errors
+    /// `Conflict` when a key is to be made here, and the device has sent a
+    /// request of its own.
     pub async fn request(
         &self,
         name: &ThingName,
-        idempotency_key: Option<&str>,
+        asked: &Asked,
         reason: Reason,
     ) -> Result<Started, Failure> {
-        self.ask(name, idempotency_key, reason, Custody::Device)
-            .await
-    }
-
-    /// Starts a rotation whose key is made here, to be handed out. One that is
-    /// under way, and has no signing request yet, goes that way from now on.
-    ///
-    /// # Errors
-    /// `Conflict` when the device has sent a request of its own.
-    pub async fn request_hand_out(
-        &self,
-        name: &ThingName,
-        idempotency_key: Option<&str>,
-    ) -> Result<Started, Failure> {
-        self.ask(name, idempotency_key, Reason::Due, Custody::Vault)
-            .await
-    }
-
-    async fn ask(
-        &self,
-        name: &ThingName,
-        idempotency_key: Option<&str>,
-        reason: Reason,
-        custody: Custody,
-    ) -> Result<Started, Failure> {
+        let Asked {
+            idempotency_key,
+            custody,
+            messenger,
+        } = asked;
+        let key = idempotency_key.as_deref();
         let open = self.rotation(name).await?.filter(|row| !row.phase.ended());
         let rotation = match open {
-            Some(rotation) if custody == Custody::Vault => self.turn_to_hand_out(rotation).await?,
+            Some(rotation) if *custody == Custody::Vault => self.turn_to_hand_out(rotation).await?,
             Some(rotation) => rotation,
             None => {
-                let id = idempotency_key.map_or_else(clock::operation_id, OperationId::from_key);
+                let id = key.map_or_else(clock::operation_id, OperationId::from_key);
                 let beginning = Beginning {
                     reason,
-                    custody,
+                    custody: *custody,
+                    messenger: *messenger,
                     ..Beginning::default()
                 };
                 self.begin(name, &id, &beginning).await?

@@ -1,5 +1,6 @@
 //! What a caller asks for who wants a device renewed.
 
+use super::Messenger;
 use crate::device::Custody;
 use crate::failure::Failure;
 use crate::fields::Fields;
@@ -12,6 +13,8 @@ pub struct Asked {
     pub idempotency_key: Option<String>,
     /// Who is to make the new key; the device, unless an operator carries it.
     pub custody: Custody,
+    /// Who tells the device; whoever the stack is set to, if nothing is said.
+    pub messenger: Option<Messenger>,
 }
 
 impl Asked {
@@ -20,18 +23,20 @@ impl Asked {
     /// # Errors
     /// `Invalid`, with the field.
     pub fn parse(body: &[u8], header: Option<&str>) -> Result<Self, Failure> {
-        let (mut in_body, mut custody) = (None, None);
+        let (mut in_body, mut custody, mut messenger) = (None, None, None);
         if !body.is_empty() {
             let remedy = "Send none, or JSON: {\"custody\"?: \"device\" or \"vault\", \
-                          \"idempotencyKey\"?: …}.";
+                          \"messenger\"?: \"mqtt\" or \"job\", \"idempotencyKey\"?: …}.";
             let mut fields = Fields::parse(body, remedy)?;
             in_body = fields.text("idempotencyKey")?;
             custody = fields.text("custody")?;
+            messenger = fields.text("messenger")?;
             fields.end()?;
         }
         Ok(Self {
             idempotency_key: one_key(in_body.as_deref(), header)?,
             custody: custody.map_or(Ok(Custody::Device), |text| Custody::parse(&text))?,
+            messenger: messenger.map(|text| Messenger::parse(&text)).transpose()?,
         })
     }
 }
@@ -62,6 +67,8 @@ mod tests {
         );
         check(r#"{"custody": "Vault"}"#, None, Err("custody"));
         check(r#"{"custody": true}"#, None, Err("custody"));
+        check(r#"{"messenger": "job"}"#, None, Ok((None, Device)));
+        check(r#"{"messenger": "pigeon"}"#, None, Err("messenger"));
         check(r#"{"keeper": "vault"}"#, None, Err("body"));
         check("[]", None, Err("body"));
     }

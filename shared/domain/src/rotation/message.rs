@@ -295,7 +295,8 @@ impl Rotation {
     /// What a device that connects is told again, should it have been missed.
     fn greeting(&self, with_new: bool) -> Option<Reply> {
         match self.phase {
-            Phase::Requested if !self.by_hand_out() => Some(self.invitation()),
+            // A job waits for the device by itself.
+            Phase::Requested if !self.by_hand_out() && !self.by_job() => Some(self.invitation()),
             Phase::Issued if !with_new => self.acceptance(),
             Phase::Retired if with_new => self.retirement(),
             _ => None,

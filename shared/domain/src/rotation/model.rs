@@ -14,7 +14,7 @@ mod service;
 use std::collections::BTreeSet;
 
 use super::wallet::{Act, Pair, Tried, Wallet};
-use super::{Effect, Message, New, Next, Phase, Reply, Rotation, Windows, Work};
+use super::{Effect, Message, Messenger, New, Next, Phase, Reply, Rotation, Windows, Work};
 use crate::create::Mint;
 use crate::csr::Csr;
 use crate::custody;
@@ -39,6 +39,8 @@ const LOCKED_OUT: &str = "2: the device is locked out";
 const KEY_GONE: &str = "2: a key is purged before another one is proved";
 /// Invariant 3, for key objects.
 const KEY_LEFT: &str = "3: a key object is left over";
+/// Invariant 3, for jobs.
+const JOB_LEFT: &str = "3: a job is left over";
 
 /// What is written into the code to see that the checker finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +60,9 @@ enum Flaw {
     PurgeOldFirst,
     /// A rotation that ends before its key is on record leaves the key alone.
     LeaveKey,
+    /// A rotation that comes to nothing leaves the job alone that carried its
+    /// word.
+    LeaveJob,
     /// The device takes what is handed out though a proof is outstanding.
     TakeAnyHandOut,
 }
@@ -171,6 +176,8 @@ struct World {
     certificates: [Certificate; KEYS],
     /// Which key lies in each key object.
     objects: [Option<usize>; 1 + ROTATIONS as usize],
+    /// Whether a rotation's job is there.
+    jobs: [bool; ROTATIONS as usize],
     row: Option<Rotation>,
     worker: Option<Worker>,
     wallet: Wallet,
@@ -186,7 +193,7 @@ struct World {
 
 #[derive(Clone, Copy, Debug)]
 enum Action {
-    Start(Custody),
+    Start(Custody, Messenger),
     /// An operator would have the open rotation go by a hand-out.
     ByHandOut,
     /// An operator is handed the new pair out.
@@ -209,6 +216,8 @@ enum Action {
 enum Ways {
     /// By the device's own signing request.
     Request,
+    /// The same, and a job carries the word.
+    Job,
     /// By a key that is made here and handed out.
     HandOut,
     /// As the first, and an operator may turn each into the second.
@@ -250,6 +259,7 @@ impl Model {
             now: Moment(0),
             certificates,
             objects,
+            jobs: [false; ROTATIONS as usize],
             row: None,
             worker: None,
             wallet: Wallet::new(self.names.pair(0)),
@@ -270,14 +280,17 @@ impl Model {
         let open = world.row.as_ref().is_some_and(|row| !row.phase.ended());
         let mut actions = Vec::new();
         if !open && world.worker.is_none() && world.started < ROTATIONS {
-            if self.ways != Ways::HandOut {
-                actions.push(Start(Custody::Device));
+            if !matches!(self.ways, Ways::HandOut | Ways::Job) {
+                actions.push(Start(Custody::Device, Messenger::Mqtt));
+            }
+            if matches!(self.ways, Ways::Job | Ways::All) {
+                actions.push(Start(Custody::Device, Messenger::Job));
             }
             if matches!(self.ways, Ways::HandOut | Ways::All) {
-                actions.push(Start(Custody::Vault));
+                actions.push(Start(Custody::Vault, Messenger::Mqtt));
             }
         }
-        if open && self.ways != Ways::Request {
+        if open && !matches!(self.ways, Ways::Request | Ways::Job) {
             actions.push(HandOut);
         }
         if open && matches!(self.ways, Ways::Turned | Ways::All) {
@@ -320,7 +333,7 @@ impl Model {
     fn step(&self, before: &World, action: Action) -> Option<World> {
         let mut world = before.clone();
         match action {
-            Action::Start(custody) => self.start(&mut world, custody),
+            Action::Start(custody, by) => self.start(&mut world, custody, by),
             Action::ByHandOut => {
                 let row = world.row.take()?.hand_out(world.now).ok()?;
                 world.row = Some(normal(row));

@@ -1,5 +1,6 @@
 mod enrolments;
 mod hand_outs;
+mod jobs;
 
 use super::*;
 use crate::failure::Kind;

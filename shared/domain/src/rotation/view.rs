@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use super::job::job_id;
 use super::{Phase, Rotation};
 use crate::device::{Custody, Issuer};
 use crate::names::CertificateId;
@@ -29,6 +30,9 @@ pub struct RotationView<'a> {
     prove_before: Option<Moment>,
     #[serde(skip_serializing_if = "Option::is_none")]
     proven_at: Option<Moment>,
+    /// The job that carries the word to renew, while it may be there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job_id: Option<String>,
     /// From when on the old certificate is removed.
     #[serde(skip_serializing_if = "Option::is_none")]
     remove_at: Option<Moment>,
@@ -47,6 +51,7 @@ impl<'a> RotationView<'a> {
             request_before: awaited(Phase::Requested),
             prove_before: awaited(Phase::Issued),
             proven_at: rotation.proven_at,
+            job_id: rotation.by_job().then(|| job_id(&rotation.rotation_id)),
             remove_at: rotation.remove_at,
         }
     }

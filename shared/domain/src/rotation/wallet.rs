@@ -67,6 +67,9 @@ pub struct Wallet {
     /// The rotation in which `current` is still to be proved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proving: Option<OperationId>,
+    /// The rotation that gave it `current`, once that was the only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renewed: Option<OperationId>,
 }
 
 /// Which of the pairs a connection was tried with.
@@ -101,6 +104,7 @@ impl Wallet {
             fallback: None,
             staged: None,
             proving: None,
+            renewed: None,
         }
     }
 
@@ -167,6 +171,8 @@ impl Wallet {
                     Act::Request(rotation.clone())
                 }
             }
+            // Its word came late, or once more.
+            (None, None) if self.renewed.as_ref() == Some(rotation) => Act::Stay,
             (None, _) => Act::MakeKey(rotation.clone()),
         }
     }
@@ -313,7 +319,7 @@ impl Wallet {
     pub fn retired(mut self, only: &CertificateId) -> Self {
         if self.current.certificate_id == *only {
             self.fallback = None;
-            self.proving = None;
+            self.renewed = self.proving.take().or(self.renewed);
         }
         self
     }
@@ -342,6 +348,13 @@ mod tests {
 
     fn rotation() -> OperationId {
         OperationId::from_random([1; 16])
+    }
+
+    /// A device whose rotation has ended.
+    fn renewed(name: &str) -> Wallet {
+        let mut wallet = Wallet::new(pair(name));
+        wallet.renewed = Some(rotation());
+        wallet
     }
 
     /// A device that has stored the certificate it was given.
@@ -403,7 +416,7 @@ mod tests {
             assert_eq!(wallet.current, pair("enrolled"));
             assert_eq!(act, Act::Prove(rotation()), "the proof is not forgotten");
             let wallet = wallet.retired(&pair("enrolled").certificate_id);
-            assert_eq!(wallet, Wallet::new(pair("enrolled")));
+            assert_eq!(wallet, renewed("enrolled"));
         }
     }
 
@@ -433,7 +446,10 @@ mod tests {
         assert_eq!(act, Act::Prove(rotation()));
         assert_eq!(wallet.owes(), act, "until it is answered");
         let wallet = wallet.retired(&pair("new").certificate_id);
-        assert_eq!(wallet, Wallet::new(pair("new")));
+        assert_eq!(wallet, renewed("new"));
+        assert_eq!(wallet.renew(&rotation()), Act::Stay, "it is over");
+        let next = OperationId::from_random([3; 16]);
+        assert_eq!(wallet.renew(&next), Act::MakeKey(next));
     }
 
     #[test]

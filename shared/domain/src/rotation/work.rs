@@ -11,6 +11,10 @@ use crate::csr::Csr;
 pub enum Work {
     /// Tell the device the phase's word.
     Tell(Word),
+    /// Have a job tell the device the word to renew.
+    Post,
+    /// Take that job back.
+    Recall,
     /// Make a key here and put it in custody.
     MakeKey,
     /// Decide what will be made from this request; nothing exists yet.
@@ -44,6 +48,12 @@ pub enum KeyMadeHere {
 pub enum Effect {
     /// Publish a word to the device.
     Publish(Word),
+    /// Make the job that carries the word to renew.
+    CreateJob,
+    /// Cancel that job, also where the device is at it.
+    CancelJob,
+    /// Remove it.
+    DeleteJob,
     /// Make a key, seal it and store it, unless one is stored.
     StoreKey,
     /// Sign, or note the intent; outside nothing changes.
@@ -74,8 +84,8 @@ impl Work {
     /// What the work consists of.
     pub fn effects(&self) -> &'static [Effect] {
         use Effect::{
-            AttachNew, DeactivateNew, DeactivateOld, DeleteNew, DeleteOld, DetachNew, DetachOld,
-            Mint, Prepare, Publish, PurgeNew, PurgeOld, StoreKey,
+            AttachNew, CancelJob, CreateJob, DeactivateNew, DeactivateOld, DeleteJob, DeleteNew,
+            DeleteOld, DetachNew, DetachOld, Mint, Prepare, Publish, PurgeNew, PurgeOld, StoreKey,
         };
         use KeyMadeHere::{Left, Purged};
         match self {
@@ -83,6 +93,8 @@ impl Work {
             Self::Tell(Word::Accepted) => &[Publish(Word::Accepted)],
             Self::Tell(Word::Rejected) => &[Publish(Word::Rejected)],
             Self::Tell(Word::Retired) => &[Publish(Word::Retired)],
+            Self::Post => &[CreateJob],
+            Self::Recall => &[CancelJob, DeleteJob],
             Self::MakeKey => &[StoreKey],
             Self::Prepare(_) => &[Prepare],
             Self::Issue(_) => &[Mint, AttachNew],

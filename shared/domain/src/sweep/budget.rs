@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
+use crate::rotation::Messenger;
 use crate::time::{DAY_MILLIS, Moment};
 
 /// The account's quotas of the calls that each rotation makes once, in
@@ -18,6 +19,9 @@ pub struct Quotas {
     pub create_certificate_from_csr: u32,
     /// `RegisterCertificateWithoutCA`: with the issuer `kms-ca`.
     pub register_certificate_without_ca: u32,
+    /// `CreateJob`, `CancelJob` and `DeleteJob`, each: where a job carries the
+    /// word to renew.
+    pub jobs: u32,
 }
 
 impl Default for Quotas {
@@ -27,17 +31,24 @@ impl Default for Quotas {
             delete_certificate: 10,
             create_certificate_from_csr: 15,
             register_certificate_without_ca: 10,
+            jobs: 10,
         }
     }
 }
 
 impl Quotas {
-    /// The smallest: no faster can certificates be rotated.
-    pub fn bottleneck(&self) -> u32 {
-        self.update_certificate
+    /// The smallest of those that a rotation needs whose word comes so: no
+    /// faster can certificates be rotated.
+    pub fn bottleneck(&self, messenger: Messenger) -> u32 {
+        let certificates = self
+            .update_certificate
             .min(self.delete_certificate)
             .min(self.create_certificate_from_csr)
-            .min(self.register_certificate_without_ca)
+            .min(self.register_certificate_without_ca);
+        match messenger {
+            Messenger::Mqtt => certificates,
+            Messenger::Job => certificates.min(self.jobs),
+        }
     }
 }
 
@@ -86,7 +97,7 @@ impl Budget {
     /// # Errors
     /// `Invalid` for a share of nothing or of more than all, and where a rate
     /// is zero.
-    pub fn new(quotas: &Quotas, wishes: &Wishes) -> Result<Self, Failure> {
+    pub fn new(quotas: &Quotas, wishes: &Wishes, messenger: Messenger) -> Result<Self, Failure> {
         if !(1..=100).contains(&wishes.share_percent) {
             return Err(Failure::invalid(
                 "share",
@@ -94,7 +105,7 @@ impl Budget {
                 "Give a number from 1 to 100.",
             ));
         }
-        let hundredths = quotas.bottleneck() * wishes.share_percent;
+        let hundredths = quotas.bottleneck(messenger) * wishes.share_percent;
         let hundredths = wishes
             .per_second
             .map_or(hundredths, |rate| hundredths.min(rate.saturating_mul(100)));
@@ -127,7 +138,7 @@ mod tests {
     use super::*;
 
     fn check(wishes: Wishes, interval_micros: u64, per_day: u64) {
-        let budget = Budget::new(&Quotas::default(), &wishes).unwrap();
+        let budget = Budget::new(&Quotas::default(), &wishes, Messenger::Mqtt).unwrap();
         assert_eq!(
             (budget.interval_micros, budget.per_day),
             (interval_micros, per_day),
@@ -170,7 +181,8 @@ mod tests {
             register_certificate_without_ca: 100,
             ..Quotas::default()
         };
-        assert_eq!(raised.bottleneck(), 15, "CreateCertificateFromCsr");
+        let bottlenecks = [Messenger::Mqtt, Messenger::Job].map(|by| raised.bottleneck(by));
+        assert_eq!(bottlenecks, [15, 10], "CreateCertificateFromCsr, CreateJob");
     }
 
     #[test]
@@ -194,7 +206,7 @@ mod tests {
             },
         ] {
             assert!(
-                Budget::new(&Quotas::default(), &wishes).is_err(),
+                Budget::new(&Quotas::default(), &wishes, Messenger::Mqtt).is_err(),
                 "{wishes:?}"
             );
         }

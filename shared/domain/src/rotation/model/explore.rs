@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::hash::BuildHasher;
 
 use super::{
-    Action, Down, Flaw, KEY_GONE, KEY_LEFT, LOCKED_OUT, Model, NOT_IN_FORCE, Phase, Rotation, Ways,
-    World,
+    Action, Down, Flaw, JOB_LEFT, KEY_GONE, KEY_LEFT, LOCKED_OUT, Messenger, Model, NOT_IN_FORCE,
+    Phase, Rotation, Ways, World,
 };
 use crate::device::Custody;
 
@@ -105,6 +105,8 @@ const DEPTH: usize = 32;
 const HAND_OUT_DEPTH: usize = 33;
 /// And of one that is turned to a hand-out. What follows is the second's.
 const TURNED_DEPTH: usize = 24;
+/// And of one whose word is carried by a job; the shortest takes 31.
+const JOB_DEPTH: usize = 32;
 /// And after it how many of the next one.
 const NEXT_DEPTH: usize = 14;
 /// After how many ends of the first, evenly chosen.
@@ -154,6 +156,12 @@ fn a_rotation_may_be_turned_to_a_hand_out_at_any_moment() {
 }
 
 #[test]
+fn no_interleaving_leaves_the_job_that_carried_the_word() {
+    let found = check(Ways::Job, JOB_DEPTH);
+    assert!(found.done > 0 && found.rolled_back > 0 && found.superseded > 0);
+}
+
+#[test]
 fn the_checker_finds_what_is_broken() {
     for flaw in [
         Flaw::RetireOnConnect,
@@ -163,9 +171,11 @@ fn the_checker_finds_what_is_broken() {
         Flaw::PurgeUnproved,
         Flaw::PurgeOldFirst,
         Flaw::LeaveKey,
+        Flaw::LeaveJob,
     ] {
         let ways = match flaw {
             Flaw::PurgeUnproved | Flaw::LeaveKey => Ways::HandOut,
+            Flaw::LeaveJob => Ways::Job,
             _ => Ways::Request,
         };
         let model = Model::new(flaw).going(ways);
@@ -177,6 +187,7 @@ fn the_checker_finds_what_is_broken() {
             Flaw::RetireOnConnect | Flaw::ForgetFallback => LOCKED_OUT,
             Flaw::PurgeUnproved | Flaw::PurgeOldFirst => KEY_GONE,
             Flaw::LeaveKey => KEY_LEFT,
+            Flaw::LeaveJob => JOB_LEFT,
             _ => NOT_IN_FORCE,
         };
         assert_eq!(rule, expected, "{flaw:?}");
@@ -192,7 +203,7 @@ fn unaware(model: &Model) -> World {
     let in_vain = [
         PowerLoss, Tick, Take, Work, Work, Work, Work, Take, Work, Work,
     ];
-    let way = std::iter::once(Start(Custody::Vault))
+    let way = std::iter::once(Start(Custody::Vault, Messenger::Mqtt))
         .chain(until_it_is_there)
         .chain(brought)
         .chain(in_vain);

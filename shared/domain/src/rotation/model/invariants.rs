@@ -27,6 +27,9 @@ impl Model {
         if ended && world.worker.is_none() && existing != 1 {
             return Some("3: a certificate is left over");
         }
+        if ended && world.worker.is_none() && world.jobs.contains(&true) {
+            return Some(JOB_LEFT);
+        }
         self.broken_custody(world)
     }
 

@@ -4,7 +4,7 @@ use super::super::tests::certificate;
 use super::*;
 
 impl Model {
-    pub(super) fn start(&self, world: &mut World, custody: Custody) {
+    pub(super) fn start(&self, world: &mut World, custody: Custody, messenger: Messenger) {
         let old = world
             .row
             .as_ref()
@@ -19,6 +19,7 @@ impl Model {
         let row = Rotation::start(id, thing(), &old, WINDOWS, earlier, now);
         let mut row = row.unwrap();
         row.custody = custody;
+        row.messenger = messenger;
         world.row = Some(normal(row));
         world.started += 1;
     }
@@ -41,6 +42,9 @@ impl Model {
         let mut row = row.lease(world.now, world.now.plus_millis(LEASE)).ok()?;
         if self.flaw == Flaw::LeaveKey && unknown && row.phase == Phase::Withdrawing {
             row = row.discarded(world.now);
+        }
+        if self.flaw == Flaw::LeaveJob && row.phase == Phase::Withdrawing {
+            row = row.recalled(world.now);
         }
         match row.next() {
             Next::Do(work) => {
@@ -71,7 +75,8 @@ impl Model {
         let key = stored(world);
         let (row, now) = (world.row.take().unwrap(), world.now);
         let row = match work {
-            Work::Tell(_) => row.told(),
+            Work::Tell(_) | Work::Post => row.told(),
+            Work::Recall => row.recalled(now),
             // There are only so many keys in this world.
             Work::MakeKey => match key {
                 Some(key) => row.key_made(self.names.csrs[key].clone()),
@@ -113,13 +118,22 @@ impl Model {
             }
         };
         match effect {
-            Effect::Prepare => {}
+            Effect::Prepare | Effect::CancelJob => {}
             Effect::StoreKey => {
                 let object = new_object.unwrap();
                 if world.objects[object].is_none() && world.keys_made < KEYS {
                     world.objects[object] = Some(world.keys_made);
                     world.keys_made += 1;
                 }
+            }
+            Effect::CreateJob => {
+                let rotation = self.names.rotation(&row.rotation_id);
+                world.jobs[usize::from(rotation)] = true;
+                world.down.insert(Down::Renew(rotation));
+            }
+            Effect::DeleteJob => {
+                let rotation = self.names.rotation(&row.rotation_id);
+                world.jobs[usize::from(rotation)] = false;
             }
             Effect::PurgeNew => purge(&mut world.objects, new_object),
             Effect::PurgeOld => purge(&mut world.objects, old_object),

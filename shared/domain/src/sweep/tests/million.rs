@@ -7,22 +7,23 @@ use crate::device::Issuer;
 use crate::due::SHARDS;
 use crate::due::walk::{Read, Row};
 use crate::names::{CertificateId, SweepId, ThingName};
+use crate::rotation::Messenger;
 use crate::sweep::budget::{Budget, Quotas, Wishes};
 use crate::sweep::page::{Otherwise, Page, Standing};
 use crate::sweep::{Forecast, Sweep};
 use crate::time::{DAY_MILLIS, Day, Moment};
 
 const SECOND: u64 = 1_000_000;
-/// The calls that each rotation makes once.
-const APIS: usize = 3;
 /// Over this window no API is called more often than its budget allows. Within
 /// it the devices' own time makes calls bunch.
 const WINDOW: u64 = 300 * SECOND;
 /// How long it takes to plan a page and to begin with it, in milliseconds.
 const PLANNING: u64 = 1500;
 
-/// A quota as AWS applies it: a bucket that holds a second's worth.
+/// A call that each rotation makes once, and its quota as AWS applies it: a
+/// bucket that holds a second's worth.
 struct Api {
+    call: Call,
     per_second: u64,
     /// In millionths of a request.
     tokens: u64,
@@ -32,10 +33,34 @@ struct Api {
     most: usize,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    CreateJob,
+    Issue,
+    UpdateCertificate,
+    CancelJob,
+    DeleteJob,
+    DeleteCertificate,
+}
+
+impl Call {
+    /// How long after the call before it, at least and at most.
+    fn after(self) -> (u64, u64) {
+        match self {
+            Self::CreateJob | Self::DeleteJob => (0, 1),
+            // It makes a key and a request; it stores the new pair, reconnects,
+            // promotes and proves.
+            Self::Issue | Self::UpdateCertificate => (SECOND, 20 * SECOND),
+            Self::CancelJob | Self::DeleteCertificate => (600 * SECOND, 1),
+        }
+    }
+}
+
 impl Api {
-    fn new(per_second: u32) -> Self {
+    fn new((call, per_second): (Call, u32)) -> Self {
         let per_second = u64::from(per_second);
         Self {
+            call,
             per_second,
             tokens: per_second * SECOND,
             refilled: 0,
@@ -62,7 +87,7 @@ impl Api {
 /// The fleet, its index, and AWS. Times are in microseconds from 1970.
 struct World {
     calls: BinaryHeap<Reverse<(u64, u32, u8, u8)>>,
-    apis: [Api; APIS],
+    apis: Vec<Api>,
     /// Of every certificate: how often started, and how many calls were made.
     started: Vec<u8>,
     made: Vec<u8>,
@@ -79,26 +104,32 @@ const DAYS: u64 = 10;
 const BEGIN: Moment = Moment(20_000 * DAY_MILLIS + 3 * 60 * 60 * 1000);
 
 impl World {
-    fn new(certificates: usize, quotas: &Quotas, issuer: Issuer, injected_percent: u64) -> Self {
-        let issuing = match issuer {
+    fn new(certificates: usize, quotas: &Quotas, by: (Issuer, Messenger), injected: u64) -> Self {
+        let issuing = match by.0 {
             Issuer::AwsIot => quotas.create_certificate_from_csr,
             Issuer::KmsCa => quotas.register_certificate_without_ca,
         };
+        let certificate_calls = [
+            (Call::Issue, issuing),
+            (Call::UpdateCertificate, quotas.update_certificate),
+            (Call::DeleteCertificate, quotas.delete_certificate),
+        ];
+        let job_calls = [Call::CreateJob, Call::CancelJob, Call::DeleteJob];
+        let mut apis: Vec<_> = certificate_calls.to_vec();
+        if by.1 == Messenger::Job {
+            apis.extend(job_calls.map(|call| (call, quotas.jobs)));
+        }
+        apis.sort_by_key(|(call, _)| *call as u8);
         Self {
             calls: BinaryHeap::new(),
-            apis: [
-                issuing,
-                quotas.update_certificate,
-                quotas.delete_certificate,
-            ]
-            .map(Api::new),
+            apis: apis.into_iter().map(Api::new).collect(),
             started: vec![0; certificates],
             made: vec![0; certificates],
             retired: 0,
             last_retired: 0,
             attempts: 0,
             throttled: 0,
-            injected_percent,
+            injected_percent: injected,
             dice: 7,
         }
     }
@@ -119,8 +150,16 @@ impl World {
         let slow =
             certificate.is_multiple_of(1000) && (certificate as usize) < self.started.len() / 2;
         let wakes = if slow { 6 * 3600 * SECOND } else { 0 };
-        let asks = at.0 * 1000 + wakes + SECOND + self.roll(20 * SECOND);
-        self.calls.push(Reverse((asks, certificate, 0, 0)));
+        self.comes(certificate, 0, at.0 * 1000 + wakes);
+    }
+
+    /// The call that follows at this time, if one does.
+    fn comes(&mut self, certificate: u32, api: u8, since: u64) {
+        if let Some(next) = self.apis.get(usize::from(api)) {
+            let (least, most) = next.call.after();
+            let at = since + least + self.roll(most);
+            self.calls.push(Reverse((at, certificate, api, 0)));
+        }
     }
 
     fn run_until(&mut self, moment: Moment) {
@@ -139,20 +178,11 @@ impl World {
                 continue;
             }
             self.made[certificate as usize] += 1;
-            match api {
-                // It stores the new pair, reconnects, promotes and proves.
-                0 => {
-                    let proves = at + SECOND + self.roll(20 * SECOND);
-                    self.calls.push(Reverse((proves, certificate, 1, 0)));
-                }
-                1 => {
-                    self.retired += 1;
-                    self.last_retired = at;
-                    self.calls
-                        .push(Reverse((at + 600 * SECOND, certificate, 2, 0)));
-                }
-                _ => {}
+            if self.apis[usize::from(api)].call == Call::UpdateCertificate {
+                self.retired += 1;
+                self.last_retired = at;
             }
+            self.comes(certificate, api + 1, at);
         }
     }
 
@@ -168,7 +198,7 @@ impl World {
             None => first,
         };
         let mut rows = (from..first + a_shard)
-            .filter(|n| self.made[to_index(*n)] < 2)
+            .filter(|n| usize::from(self.made[to_index(*n)]) + 1 < self.apis.len())
             .map(|n| (row(n, read.position.day), self.standing(n)));
         let found: Vec<_> = rows.by_ref().take(read.limit).collect();
         (found, rows.next().is_some())
@@ -234,10 +264,9 @@ fn run_sweep(world: &mut World, mut sweep: Sweep, mut now: Moment) -> (Sweep, Mo
     }
 }
 
-fn check(certificates: usize, issuer: Issuer, injected_percent: u64) {
-    let quotas = Quotas::default();
-    let budget = Budget::new(&quotas, &Wishes::default()).unwrap();
-    let mut world = World::new(certificates, &quotas, issuer, injected_percent);
+fn check(certificates: usize, by: (Issuer, Messenger), quotas: Quotas, injected_percent: u64) {
+    let budget = Budget::new(&quotas, &Wishes::default(), by.1).unwrap();
+    let mut world = World::new(certificates, &quotas, by, injected_percent);
     let mut oldest = first_day();
     let mut promised = None;
     for day in 0..10 {
@@ -262,9 +291,11 @@ fn check(certificates: usize, issuer: Issuer, injected_percent: u64) {
         world.started.iter().all(|started| *started == 1),
         "each once"
     );
-    assert!(world.made.iter().all(|made| *made == 3), "none was lost");
-    let calls = (certificates * APIS) as u64;
-    let ideal = certificates as u64 * 1000 * 2 / u64::from(quotas.bottleneck());
+    let apis = world.apis.len();
+    let all_made = |made: &u8| usize::from(*made) == apis;
+    assert!(world.made.iter().all(all_made), "none was lost");
+    let calls = (certificates * apis) as u64;
+    let ideal = certificates as u64 * 1000 * 2 / u64::from(quotas.bottleneck(by.1));
     let ended = Moment(world.last_retired / 1000);
     let total = BEGIN.until(ended);
     assert!(
@@ -291,10 +322,24 @@ fn check(certificates: usize, issuer: Issuer, injected_percent: u64) {
 
 #[test]
 fn a_million_within_half_the_quotas_and_five_percent_of_the_time() {
-    check(1_000_000, Issuer::AwsIot, 0);
+    let by = (Issuer::AwsIot, Messenger::Mqtt);
+    check(1_000_000, by, Quotas::default(), 0);
 }
 
 #[test]
 fn a_million_with_one_in_a_hundred_calls_throttled() {
-    check(1_000_000, Issuer::KmsCa, 1);
+    let by = (Issuer::KmsCa, Messenger::Mqtt);
+    check(1_000_000, by, Quotas::default(), 1);
+}
+
+/// An account whose other quotas were raised: jobs are the bottleneck.
+#[test]
+fn half_a_million_told_by_jobs_at_the_rate_of_jobs() {
+    let raised = Quotas {
+        update_certificate: 100,
+        delete_certificate: 100,
+        create_certificate_from_csr: 100,
+        ..Quotas::default()
+    };
+    check(500_000, (Issuer::AwsIot, Messenger::Job), raised, 0);
 }

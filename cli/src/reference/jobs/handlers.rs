@@ -1,0 +1,173 @@
+//! What a device lets jobs run, and as whom.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub(super) use lamplighter_domain::job::execution::Rules;
+use lamplighter_domain::rotation::job::HANDLER;
+
+use crate::failure::Failure;
+
+/// What an operator lets jobs do.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Where each device keeps what is its jobs'.
+    pub(crate) directory: PathBuf,
+    /// The folder of handlers; without one the device renews its certificate
+    /// and does nothing else.
+    pub(crate) handlers: Option<PathBuf>,
+    /// As whom handlers may be run, beside the user that this process is.
+    pub(crate) users: BTreeMap<String, User>,
+    /// How long a handler may take.
+    pub(crate) patience: Duration,
+}
+
+/// A user of this machine (passwd(5)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct User {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+impl Settings {
+    /// What jobs may do now. The folder is looked at for each job.
+    pub(super) fn rules(&self) -> Rules {
+        let mut handlers = self.handlers.as_deref().map(programs).unwrap_or_default();
+        handlers.push(HANDLER.to_owned());
+        let folder = self.handlers.as_deref().and_then(Path::to_str);
+        Rules {
+            handlers: handlers.into_iter().collect(),
+            folders: folder.map(str::to_owned).into_iter().collect(),
+            users: self.users.keys().cloned().collect(),
+        }
+    }
+}
+
+/// The programs in a folder.
+fn programs(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| {
+            fs::metadata(entry.path())
+                .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+        })
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect()
+}
+
+/// The folder of handlers, as an absolute path.
+///
+/// # Errors
+/// When there is none.
+pub(crate) fn folder(named: &Path) -> Result<PathBuf, Failure> {
+    let unusable = |reason: String| {
+        let reason = format!("{}: {reason}", named.display());
+        Failure::usage(reason, "Name a folder of programs with --handlers.")
+    };
+    let folder = fs::canonicalize(named).map_err(|error| unusable(error.to_string()))?;
+    if folder.is_dir() {
+        Ok(folder)
+    } else {
+        Err(unusable("it is no folder".to_owned()))
+    }
+}
+
+/// The users as whom jobs may be run: those that are named, and the one that
+/// this process is.
+///
+/// # Errors
+/// When one is not there, or this process may not become it.
+pub(crate) fn users(named: &[String]) -> Result<BTreeMap<String, User>, Failure> {
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    // Who owns this process's entry is who it is.
+    let own = fs::metadata("/proc/self").map(|process| process.uid());
+    let own = own.map_err(|error| Failure::failed(format!("/proc/self: {error}"), ""))?;
+    allowed(&passwd, own, named)
+}
+
+fn allowed(passwd: &str, own: u32, named: &[String]) -> Result<BTreeMap<String, User>, Failure> {
+    let all: BTreeMap<_, _> = passwd.lines().filter_map(user).collect();
+    let mut users: BTreeMap<_, _> = all
+        .iter()
+        .filter(|(_, user)| user.uid == own)
+        .map(|(name, user)| (name.clone(), *user))
+        .collect();
+    for name in named {
+        let refused = |reason: &str| {
+            let reason = format!("--job-user {name}: {reason}");
+            Err(Failure::usage(reason, "Run lamp as root, or as that user."))
+        };
+        match all.get(name) {
+            None => return refused("there is no such user"),
+            Some(user) if own != 0 && user.uid != own => {
+                return refused("this process may not become another user");
+            }
+            Some(user) => users.insert(name.clone(), *user),
+        };
+    }
+    Ok(users)
+}
+
+/// A line of passwd(5): name, password, uid, gid, and more.
+fn user(line: &str) -> Option<(String, User)> {
+    let mut fields = line.split(':');
+    let (name, _) = (fields.next()?, fields.next()?);
+    let (uid, gid) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    Some((name.to_owned(), User { uid, gid }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reference::testing::Scratch;
+
+    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n# a comment\nlamp:x:7:8::/:\nx:y\n";
+
+    #[test]
+    fn only_root_becomes_another_user() {
+        let check = |own, named: &[&str], expected: Option<&[&str]>| {
+            let named: Vec<_> = named.iter().map(|name| (*name).to_owned()).collect();
+            let found = allowed(PASSWD, own, &named).ok();
+            let found = found.map(|users| users.into_keys().collect::<Vec<_>>());
+            let expected = expected.map(|names| names.iter().map(|n| (*n).to_owned()).collect());
+            assert_eq!(found, expected, "{own} {named:?}");
+        };
+        check(0, &[], Some(&["root"]));
+        check(0, &["lamp"], Some(&["lamp", "root"]));
+        check(0, &["nobody"], None);
+        check(7, &["lamp"], Some(&["lamp"]));
+        check(7, &["root"], None);
+        check(9, &[], Some(&[]));
+    }
+
+    #[test]
+    fn handlers_are_the_programs_of_a_folder() {
+        let scratch = Scratch::new();
+        let put = |name: &str, mode| {
+            let path = scratch.path().join(name);
+            fs::write(&path, "#!/bin/sh\n").unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        put("a.sh", 0o755);
+        put("notes.txt", 0o644);
+        fs::create_dir(scratch.path().join("more")).unwrap();
+        let settings = Settings {
+            directory: scratch.path().to_owned(),
+            handlers: Some(folder(scratch.path()).unwrap()),
+            users: BTreeMap::new(),
+            patience: Duration::from_secs(1),
+        };
+        let handlers: Vec<_> = settings.rules().handlers.into_iter().collect();
+        assert_eq!(handlers, ["a.sh", HANDLER]);
+        let none = Settings {
+            handlers: None,
+            ..settings
+        };
+        assert_eq!(none.rules().handlers.len(), 1);
+        folder(&scratch.path().join("a.sh")).unwrap_err();
+        folder(&scratch.path().join("nowhere")).unwrap_err();
+    }
+}

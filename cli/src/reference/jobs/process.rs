@@ -1,0 +1,192 @@
+//! A handler as a process: without a shell, in a group of its own that ends
+//! with it, for a limited time, and printing so much and no more.
+
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use lamplighter_domain::job::execution::{Exit, Output, Room, Run};
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::os::unix::process::ExitStatusExt;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep_until};
+
+use super::handlers::User;
+
+/// Where a handler's own programs are looked for.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// For what a handler has printed, once it has ended: what it left running may
+/// hold its output open for ever.
+const DRAIN: Duration = Duration::from_millis(500);
+
+/// The command for a handler in a folder. Its arguments reach it as they are.
+pub(super) fn command(run: &Run, folder: &Path, within: &Path, user: Option<User>) -> Command {
+    let mut command = Command::new(folder.join(&run.handler));
+    command
+        .args(&run.args)
+        .env_clear()
+        .env("PATH", PATH)
+        .envs(run.env.iter().map(|(name, value)| (name, value)))
+        .current_dir(within)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true);
+    if let Some(user) = user {
+        command.uid(user.uid).gid(user.gid);
+    }
+    command
+}
+
+/// Runs it to its end, or for as long as it may take.
+pub(super) async fn run(mut command: Command, patience: Duration) -> (Exit, Output) {
+    let mut output = Output::default();
+    match command.spawn() {
+        Ok(child) => {
+            let exit = watch(child, Instant::now() + patience, &mut output).await;
+            (exit, output)
+        }
+        Err(error) => (Exit::NotStarted(error.to_string()), output),
+    }
+}
+
+/// All that a handler has started, ended with it.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(pid) = self.0 {
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+    }
+}
+
+async fn watch(mut child: Child, until: Instant, output: &mut Output) -> Exit {
+    let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
+    let group = Group(pid.and_then(Pid::from_raw));
+    let (mut out, mut err) = (child.stdout.take(), child.stderr.take());
+    let (mut out_bytes, mut err_bytes) = ([0; 8192], [0; 8192]);
+    let mut ended: Option<(Exit, Instant)> = None;
+    let exit = loop {
+        let drained = ended.as_ref().map(|(_, drained)| *drained);
+        let room = tokio::select! {
+            count = read(&mut out, &mut out_bytes) => output.out(&out_bytes[..count]),
+            count = read(&mut err, &mut err_bytes) => output.err(&err_bytes[..count]),
+            status = child.wait(), if ended.is_none() => {
+                ended = Some((exit(status), Instant::now() + DRAIN));
+                Room::More
+            }
+            () = sleep_until(until), if ended.is_none() => break Exit::TooLong,
+            () = sleep_until(drained.unwrap_or(until)), if ended.is_some() => Room::More,
+        };
+        if room == Room::None {
+            break Exit::TooMuch;
+        }
+        if let Some((exit, drained)) = &ended
+            && ((out.is_none() && err.is_none()) || Instant::now() >= *drained)
+        {
+            break exit.clone();
+        }
+    };
+    drop(group);
+    // So that no process is left that nobody has asked how it ended.
+    let _ = child.wait().await;
+    exit
+}
+
+/// Some bytes; none at the end, after which nothing more is read.
+async fn read(from: &mut Option<impl AsyncRead + Unpin>, bytes: &mut [u8]) -> usize {
+    let Some(stream) = from else {
+        return std::future::pending().await;
+    };
+    let count = stream.read(bytes).await.unwrap_or(0);
+    if count == 0 {
+        *from = None;
+    }
+    count
+}
+
+fn exit(status: std::io::Result<ExitStatus>) -> Exit {
+    match status {
+        Ok(status) => match (status.code(), status.signal()) {
+            (Some(code), _) => Exit::Code(code),
+            (None, signal) => Exit::Signal(signal.unwrap_or_default()),
+        },
+        Err(error) => Exit::NotStarted(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::reference::testing::Scratch;
+
+    async fn ran(script: &str, args: &[&str], patience: Duration) -> (Exit, String, Duration) {
+        let scratch = Scratch::new();
+        let path = scratch.path().join("handler.sh");
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let handler = Run {
+            handler: "handler.sh".to_owned(),
+            folder: None,
+            args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+            user: None,
+            env: [
+                ("LAMP_JOB_ID", "job".to_owned()),
+                ("LAMP_STEP_RUN", "1".to_owned()),
+                ("LAMP_STEP_BOOT", String::new()),
+            ],
+        };
+        let command = command(&handler, scratch.path(), scratch.path(), None);
+        let started = Instant::now();
+        let (exit, _) = run(command, patience).await;
+        let said = fs::read_to_string(scratch.path().join("said")).unwrap_or_default();
+        (exit, said, started.elapsed())
+    }
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    #[tokio::test]
+    async fn a_handler_is_run_as_it_is_named_and_no_shell_reads_its_arguments() {
+        let args = ["", "; touch x", "$(id)", "a b", "*"];
+        let script = r#"printf '%s|' "$@" "$LAMP_JOB_ID" "$LAMP_STEP_RUN" "$HOME" > said"#;
+        let (exit, said, _) = ran(script, &args, LONG).await;
+        assert_eq!(exit, Exit::Code(0));
+        assert_eq!(said, "|; touch x|$(id)|a b|*|job|1||");
+    }
+
+    #[tokio::test]
+    async fn how_a_handler_ends() {
+        for (script, patience, expected) in [
+            ("exit 3", LONG, Exit::Code(3)),
+            ("kill -TERM $$", LONG, Exit::Signal(15)),
+            ("sleep 30", Duration::from_millis(200), Exit::TooLong),
+            ("exec yes", LONG, Exit::TooMuch),
+            ("exec yes >&2", LONG, Exit::TooMuch),
+        ] {
+            let (exit, _, took) = ran(script, &[], patience).await;
+            assert_eq!(exit, expected, "{script}");
+            assert!(took < Duration::from_secs(15), "{script}: {took:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_that_a_handler_started_outlives_it() {
+        let script = "(sleep 2; echo late > said) & exit 0";
+        let (exit, _, took) = ran(script, &[], LONG).await;
+        assert_eq!(exit, Exit::Code(0));
+        assert!(took < Duration::from_secs(2), "{took:?}");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_program_is_not_started() {
+        let scratch = Scratch::new();
+        let (exit, _) = run(Command::new(scratch.path().join("none")), LONG).await;
+        assert!(matches!(exit, Exit::NotStarted(_)), "{exit:?}");
+    }
+}

@@ -1,0 +1,326 @@
+//! Jobs from their offer to their end, with a service that answers as AWS does.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use lamplighter_domain::rotation::job::HANDLER;
+use serde_json::json;
+use tokio::sync::mpsc::unbounded_channel;
+use tokio::time::timeout;
+
+use super::*;
+use crate::reference::testing::{Scratch, thing};
+use crate::reference::{Line, News};
+
+const BASE: &str = "$aws/things/x/jobs/";
+const SOON: Duration = Duration::from_millis(50);
+const LONG: Duration = Duration::from_secs(20);
+
+/// A light, and AWS's side of one job.
+struct Bench {
+    jobs: Jobs,
+    news: UnboundedReceiver<Line>,
+    wire: Wire,
+    document: Value,
+    status: String,
+    details: Value,
+    /// How many reports are taken whose answers are lost.
+    lost: u32,
+    scratch: Scratch,
+}
+
+impl Bench {
+    fn new(document: Value) -> Self {
+        let scratch = Scratch::new();
+        fs::create_dir(scratch.path().join("handlers")).unwrap();
+        let (wire, news) = unbounded_channel();
+        Self {
+            jobs: started(&scratch, &wire),
+            news,
+            wire,
+            document,
+            status: "QUEUED".to_owned(),
+            details: Value::Null,
+            lost: 0,
+            scratch,
+        }
+    }
+
+    fn of(steps: &[Value]) -> Self {
+        Self::new(json!({"version": "1.0", "steps": steps}))
+    }
+
+    fn handler(self, name: &str, script: &str) -> Self {
+        let path = self.scratch.path().join("handlers").join(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        self
+    }
+
+    /// The light is switched on again.
+    fn restart(&mut self) {
+        self.jobs = started(&self.scratch, &self.wire);
+        self.jobs.say(Heard::Listening);
+    }
+
+    fn file(&self, name: &str) -> String {
+        let path = self.scratch.path().join("x.jobs/work").join(name);
+        fs::read_to_string(path).unwrap_or_default()
+    }
+
+    async fn order(&mut self) -> Order {
+        timeout(LONG, self.jobs.order()).await.expect("an order")
+    }
+
+    /// Answers what is published, until something else is to be done or the job
+    /// has ended.
+    async fn until_other(&mut self) -> Option<Order> {
+        loop {
+            match self.order().await {
+                Order::Publish(topic, message) => {
+                    self.answer(topic.strip_prefix(BASE).unwrap(), &message);
+                    // Nothing is next after it.
+                    if topic.ends_with("$next/get") && self.ended() {
+                        return None;
+                    }
+                }
+                other => return Some(other),
+            }
+        }
+    }
+
+    /// Lets the job come to its end.
+    async fn end(&mut self) -> &str {
+        self.jobs.say(Heard::Listening);
+        let other = self.until_other().await;
+        assert!(other.is_none(), "{other:?}");
+        &self.status
+    }
+
+    fn ended(&self) -> bool {
+        !matches!(self.status.as_str(), "QUEUED" | "IN_PROGRESS")
+    }
+
+    fn answer(&mut self, on: &str, message: &Value) {
+        let token = &message["clientToken"];
+        let state = json!({"status": self.status, "versionNumber": 1});
+        let (accepted, mut answer) = match on {
+            "$next/get" if self.ended() => (true, json!({})),
+            "$next/get" => (
+                true,
+                json!({"execution": {"jobId": "j", "status": self.status,
+                "executionNumber": 1, "jobDocument": self.document}}),
+            ),
+            "j/get" if self.ended() => (false, json!({"code": "TerminalStateReached"})),
+            "j/get" => (
+                true,
+                json!({"execution": {"jobId": "j", "executionNumber": 1}}),
+            ),
+            "j/update" if self.ended() => (
+                false,
+                json!({"code": "InvalidStateTransition", "executionState": state}),
+            ),
+            "j/update" => {
+                message["status"]
+                    .as_str()
+                    .unwrap()
+                    .clone_into(&mut self.status);
+                self.details = message["statusDetails"].clone();
+                if self.lost > 0 {
+                    self.lost -= 1;
+                    return;
+                }
+                (true, json!({}))
+            }
+            other => panic!("{other}"),
+        };
+        answer["clientToken"] = token.clone();
+        let topic = format!(
+            "{BASE}{on}/{}",
+            if accepted { "accepted" } else { "rejected" }
+        );
+        self.jobs.say(Heard::Message {
+            topic,
+            payload: answer.to_string().into_bytes(),
+        });
+    }
+
+    /// Waits for a step to begin.
+    async fn step(&mut self) {
+        loop {
+            tokio::select! {
+                order = self.jobs.order() => match order {
+                    Order::Publish(topic, message) => {
+                        self.answer(topic.strip_prefix(BASE).unwrap(), &message);
+                    }
+                    other => panic!("{other:?}"),
+                },
+                line = self.news.recv() => {
+                    if matches!(line.unwrap().news, News::JobStep { .. }) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn started(scratch: &Scratch, wire: &Wire) -> Jobs {
+    Jobs::start(&thing("x"), &scratch.jobs(), "1.0.0", SOON, wire).unwrap()
+}
+
+fn step(name: &str, handler: &str, args: &[&str]) -> Value {
+    json!({"action": {"name": name, "type": "runHandler",
+        "input": {"handler": handler, "args": args}}})
+}
+
+async fn check(steps: &[Value], script: &str, status: &str, reason: &str) {
+    let mut bench = Bench::of(steps).handler("a.sh", script);
+    assert_eq!(bench.end().await, status, "{script}");
+    let told = bench.details["reason"].as_str().unwrap_or_default();
+    assert!(told.contains(reason), "{script}: {told}");
+    assert!(bench.scratch.path().join("x.jobs").exists());
+    assert!(
+        !bench.scratch.path().join("x.jobs/progress.json").exists(),
+        "it is forgotten"
+    );
+}
+
+#[tokio::test]
+async fn each_job_ends_as_it_went() {
+    let one = [step("one", "a.sh", &["; rm -rf /", "$(id)"])];
+    let args = "[ \"$2$3\" = '; rm -rf /$(id)' ]";
+    check(&one, args, "SUCCEEDED", "").await;
+    check(
+        &one,
+        "echo broken >&2; exit 3",
+        "FAILED",
+        "step 1 of 1, one: exit status 3",
+    )
+    .await;
+    check(&one, "exec yes", "FAILED", "printed too much").await;
+    check(
+        &[step("one", "b.sh", &[])],
+        "",
+        "REJECTED",
+        "there is no handler b.sh",
+    )
+    .await;
+    check(
+        &[step("one", "../a.sh", &[])],
+        "",
+        "REJECTED",
+        "no handler's name",
+    )
+    .await;
+    check(
+        &[step("one", "a.sh;id", &[])],
+        "",
+        "REJECTED",
+        "no handler's name",
+    )
+    .await;
+    let mut other = step("one", "a.sh", &[]);
+    other["action"]["runAsUser"] = "root".into();
+    check(&[other], "", "REJECTED", "nothing is run as root").await;
+}
+
+#[tokio::test]
+async fn a_handler_restarts_the_light_which_then_runs_what_was_installed() {
+    let mut bench = Bench::of(&[
+        step("Install", "a.sh", &["2.1.0"]),
+        step("Restart", "r.sh", &[]),
+    ])
+    .handler("a.sh", "echo \"$2\" > firmware_version")
+    .handler(
+        "r.sh",
+        "[ \"$LAMP_STEP_RUN\" -gt 1 ] && exit 0; touch restart; sleep 30",
+    );
+    assert_eq!(&*bench.jobs.firmware, "1.0.0");
+    bench.jobs.say(Heard::Listening);
+    let order = bench.until_other().await;
+    assert!(matches!(order, Some(Order::Restart)), "{order:?}");
+    bench.restart();
+    assert_eq!(&*bench.jobs.firmware, "2.1.0");
+    assert_eq!(bench.end().await, "SUCCEEDED");
+}
+
+#[tokio::test]
+async fn a_step_that_the_power_cuts_off_is_begun_again_and_told_so() {
+    let script = "echo $LAMP_STEP_RUN >> runs; [ \"$LAMP_STEP_RUN\" -gt 1 ] || sleep 30";
+    let mut bench = Bench::of(&[step("one", "a.sh", &[])]).handler("a.sh", script);
+    bench.jobs.say(Heard::Listening);
+    bench.step().await;
+    while bench.file("runs").is_empty() {
+        tokio::time::sleep(SOON).await;
+    }
+    bench.restart();
+    assert_eq!(bench.end().await, "SUCCEEDED");
+    assert_eq!(bench.file("runs"), "1\n2\n");
+}
+
+#[tokio::test]
+async fn a_job_that_is_cancelled_ends_its_handler() {
+    let script = "sleep 1; echo late > said";
+    let mut bench = Bench::of(&[step("one", "a.sh", &[])]).handler("a.sh", script);
+    bench.jobs.say(Heard::Listening);
+    bench.step().await;
+    "CANCELED".clone_into(&mut bench.status);
+    bench.jobs.say(Heard::Message {
+        topic: format!("{BASE}notify-next"),
+        payload: b"{\"timestamp\": 1}".to_vec(),
+    });
+    assert!(bench.until_other().await.is_none());
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    assert_eq!(bench.file("said"), "");
+    let over = std::iter::from_fn(|| bench.news.try_recv().ok());
+    assert!(
+        over.into_iter()
+            .any(|line| matches!(line.news, News::JobOver { .. }))
+    );
+}
+
+#[tokio::test]
+async fn a_job_goes_on_while_the_light_is_away_and_what_was_lost_is_said_again() {
+    let mut bench = Bench::of(&[step("one", "a.sh", &[])]).handler("a.sh", "sleep 0.2");
+    bench.jobs.say(Heard::Listening);
+    bench.step().await;
+    bench.jobs.say(Heard::Lost);
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    bench.lost = 1;
+    assert_eq!(bench.end().await, "SUCCEEDED");
+}
+
+#[tokio::test]
+async fn a_renewal_is_the_rotations_matter() {
+    let rotation = OperationId::from_random([5; 16]);
+    let renewal = step("Renew", HANDLER, &[rotation.as_str(), "1", "DUE"]);
+    let gave_up = Heard::GaveUp(rotation.clone(), "too late".to_owned());
+    for (heard, status, said) in [
+        (Heard::Renewed(rotation.clone()), "SUCCEEDED", ""),
+        (gave_up, "FAILED", "too late"),
+    ] {
+        let mut bench = Bench::of(std::slice::from_ref(&renewal));
+        bench.jobs.say(Heard::Listening);
+        let order = bench.until_other().await;
+        assert!(
+            matches!(&order, Some(Order::Renew(id)) if *id == rotation),
+            "{order:?}"
+        );
+        // The light connects with its new certificate.
+        bench.jobs.say(Heard::Lost);
+        bench.jobs.say(Heard::Listening);
+        let order = bench.until_other().await;
+        assert!(
+            matches!(order, Some(Order::Renew(_))),
+            "it is reminded: {order:?}"
+        );
+        let other = OperationId::from_random([6; 16]);
+        bench.jobs.say(Heard::GaveUp(other, String::new()));
+        bench.jobs.say(heard);
+        assert!(bench.until_other().await.is_none());
+        assert_eq!(bench.status, status);
+        let stderr = bench.details["stderr"].as_str().unwrap_or_default();
+        assert_eq!(stderr, said);
+    }
+}

@@ -1,0 +1,415 @@
+//! Jobs that a light run by `lamp` carries out over MQTT, each reported as it
+//! went; and a renewal whose word is carried by one.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use lamplighter_domain::csr::sha256_hex;
+use lamplighter_tests::cloud::{Ask, Cloud};
+use lamplighter_tests::delivery::{created, deliver};
+use lamplighter_tests::device::{Key, unique};
+use lamplighter_tests::inventory::{describe, iot};
+use lamplighter_tests::lamp::lamp;
+use lamplighter_tests::rotation::{Event, Light, delivered};
+use serde_json::{Value, json};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A light that runs until the test has ended, and its folder.
+struct Running {
+    thing: String,
+    folder: PathBuf,
+    process: Option<Child>,
+}
+
+impl Running {
+    /// Creates a light, and switches it on with these programs for its jobs
+    /// beside those of the example.
+    async fn start(handlers: &[(&str, &str)]) -> Self {
+        let (thing, name) = (unique("job"), unique("jobs"));
+        let folder = std::env::temp_dir().join(name);
+        let programs = folder.join("handlers");
+        fs::create_dir_all(&programs).expect("a folder");
+        let example = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../examples/street-lights/handlers"
+        );
+        for entry in fs::read_dir(example).expect("the example's handlers") {
+            let entry = entry.expect("an entry");
+            fs::copy(entry.path(), programs.join(entry.file_name())).expect("a copy");
+        }
+        for (name, script) in handlers {
+            let path = programs.join(name);
+            fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("a program");
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode");
+        }
+        let mut light = Self {
+            thing,
+            folder,
+            process: None,
+        };
+        light.lamp(&["device", "create", &light.thing]);
+        light.switch_on();
+        light.says("connected").await;
+        light
+    }
+
+    fn lamp(&self, arguments: &[&str]) {
+        let output = lamp()
+            .args(arguments)
+            .args(["--keys-dir", self.path("keys").to_str().expect("UTF-8")])
+            .output()
+            .expect("lamp runs");
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    fn switch_on(&mut self) {
+        let log = fs::File::create(self.path("log")).expect("a log");
+        let (keys, handlers) = (self.path("keys"), self.path("handlers"));
+        let child = lamp()
+            .args(["device", "run", "--thing", &self.thing, "--output", "json"])
+            .args([
+                "--firmware",
+                "1.9.0",
+                "--telemetry-every",
+                "0.2",
+                "--repeat-every",
+                "1",
+            ])
+            .arg("--keys-dir")
+            .arg(keys)
+            .arg("--handlers")
+            .arg(handlers)
+            .stdout(Stdio::from(log))
+            .spawn()
+            .expect("lamp runs");
+        self.process = Some(child);
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// What it has said so far.
+    fn said(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.path("log")).unwrap_or_default();
+        text.lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
+    }
+
+    /// The line that is so, once it has said it.
+    async fn says_what(&self, so: impl Fn(&Value) -> bool) -> Value {
+        let started = Instant::now();
+        loop {
+            let said = self.said();
+            if let Some(line) = said.iter().find(|line| so(line)) {
+                return line.clone();
+            }
+            assert!(started.elapsed() < PATIENCE, "{said:?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn says(&self, event: &str) -> Value {
+        self.says_what(|line| line["event"] == event).await
+    }
+
+    /// Gives it a job.
+    async fn give(&self, cloud: &Cloud, steps: Value, more: Value) -> String {
+        let job = unique("job");
+        let target = format!("arn:aws:iot:us-east-1:000000000000:thing/{}", self.thing);
+        let document = json!({"version": "1.0", "includeStdOut": "true", "steps": steps});
+        let mut body = json!({"targets": [target], "document": document.to_string()});
+        for (name, value) in more.as_object().into_iter().flatten() {
+            body[name] = value.clone();
+        }
+        iot(cloud, "PUT", &format!("/jobs/{job}"), &body)
+            .await
+            .expect(200);
+        job
+    }
+
+    /// The execution of a job, once it is so.
+    async fn execution(&self, cloud: &Cloud, job: &str, so: impl Fn(&str) -> bool) -> Value {
+        let started = Instant::now();
+        loop {
+            let path = format!("/things/{}/jobs/{job}", self.thing);
+            let found = describe(cloud, &path).await.json()["execution"].clone();
+            if so(found["status"].as_str().unwrap_or_default()) {
+                return found;
+            }
+            assert!(started.elapsed() < PATIENCE, "{found}: {:?}", self.said());
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    async fn ended(&self, cloud: &Cloud, job: &str) -> Value {
+        let ended = |status: &str| !["QUEUED", "IN_PROGRESS", ""].contains(&status);
+        self.execution(cloud, job, ended).await
+    }
+
+    /// That a job ends so, and why.
+    async fn ends(&self, cloud: &Cloud, job: &str, status: &str, reason: &str) {
+        let found = self.ended(cloud, job).await;
+        assert_eq!(found["status"], status, "{found}: {:?}", self.said());
+        let told = &found["statusDetails"]["detailsMap"]["reason"];
+        let told = told.as_str().unwrap_or_default();
+        assert!(told.contains(reason), "{found}");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn step(name: &str, handler: &str, args: &[&str]) -> Value {
+    json!({"action": {"name": name, "type": "runHandler",
+        "input": {"handler": handler, "args": args, "path": "default"}}})
+}
+
+/// A firmware in S3, and a role by which AWS IoT may sign its address: the
+/// address as a document names it, and the role.
+async fn firmware(cloud: &Cloud, content: &str) -> (String, String) {
+    let (bucket, role) = (unique("firmware"), unique("presign"));
+    let put = |path: String, body: &str| Ask::new("PUT", path).text(body);
+    let put_bucket = put(format!("/{bucket}"), "");
+    cloud.aws("s3", &put_bucket).await.expect(200);
+    let put_object = put(format!("/{bucket}/lights/fw.bin"), content)
+        .header("content-type", "application/octet-stream");
+    cloud.aws("s3", &put_object).await.expect(200);
+    let trust = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow",
+        "Principal": {"Service": "iot.amazonaws.com"}, "Action": "sts:AssumeRole"}]});
+    let read = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow",
+        "Action": "s3:GetObject", "Resource": format!("arn:aws:s3:::{bucket}/*")}]});
+    for query in [
+        format!(
+            "Action=CreateRole&RoleName={role}&AssumeRolePolicyDocument={}",
+            encoded(&trust)
+        ),
+        format!(
+            "Action=PutRolePolicy&RoleName={role}&PolicyName=p&PolicyDocument={}",
+            encoded(&read)
+        ),
+    ] {
+        let ask = Ask::new("POST", "/")
+            .text(format!("{query}&Version=2010-05-08"))
+            .header("content-type", "application/x-www-form-urlencoded");
+        let reply = cloud.aws("iam", &ask).await;
+        assert_eq!(reply.status, 200, "{}", reply.text);
+    }
+    let object = format!("https://s3.us-east-1.amazonaws.com/{bucket}/lights/fw.bin");
+    (
+        format!("${{aws:iot:s3-presigned-url-v2:{object}}}"),
+        format!("arn:aws:iam::000000000000:role/{role}"),
+    )
+}
+
+/// A document as part of a form.
+fn encoded(document: &Value) -> String {
+    let text = document.to_string();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes()
+        .map(|byte| {
+            if plain(byte) {
+                char::from(byte).to_string()
+            } else {
+                format!("%{byte:02X}")
+            }
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_light_installs_a_firmware_restarts_and_reports_it() {
+    let cloud = &Cloud::open();
+    let light = Running::start(&[]).await;
+    let (address, role) = firmware(cloud, "a firmware").await;
+    let file = "firmware-2.1.0.bin";
+    let digest = sha256_hex(b"a firmware");
+    let steps = json!([
+        step("Download", "download.sh", &[&address, &digest, file]),
+        step("Install", "install.sh", &[file, "other"]),
+        step("Restart", "reboot.sh", &[]),
+        step("Clean up", "remove.sh", &[file]),
+    ]);
+    let presigned = json!({"presignedUrlConfig": {"roleArn": role, "expiresInSec": 60}});
+    let job = light.give(cloud, steps, presigned).await;
+    light.ends(cloud, &job, "SUCCEEDED", "").await;
+    light.says("restarting").await;
+
+    let shadow = Ask::new("GET", format!("/things/{}/shadow", light.thing));
+    let shadow = cloud.aws("iotdata", &shadow).await.expect(200);
+    assert_eq!(
+        shadow["state"]["reported"]["firmware_version"], "2.1.0",
+        "{shadow}"
+    );
+    let work = light.path(&format!("keys/{}.jobs/work", light.thing));
+    assert!(!work.join(file).exists() && work.join("slot-b").exists());
+
+    // Another digest than that of what is there: nothing is kept.
+    let steps = json!([step(
+        "Download",
+        "download.sh",
+        &[&address, &sha256_hex(b""), file]
+    )]);
+    let presigned = json!({"presignedUrlConfig": {"roleArn": role, "expiresInSec": 60}});
+    let job = light.give(cloud, steps, presigned).await;
+    light.ends(cloud, &job, "FAILED", "exit status 65").await;
+    assert!(!work.join(file).exists());
+}
+
+#[tokio::test]
+async fn each_job_is_reported_as_it_went_and_the_light_goes_on() {
+    let cloud = &Cloud::open();
+    let light = Running::start(&[
+        ("fails.sh", "echo 'no room left' >&2; exit 3"),
+        ("prints.sh", "exec yes"),
+        ("args.sh", "printf '%s|' \"$@\""),
+        ("slow.sh", "touch begun; sleep 5; touch done"),
+    ])
+    .await;
+    let one = |handler: &str, args: &[&str]| json!([step("One", handler, args)]);
+    let hostile = ["; touch x", "$(id)", "a b"];
+    for (steps, status, reason) in [
+        (
+            one("nowhere.sh", &[]),
+            "REJECTED",
+            "there is no handler nowhere.sh",
+        ),
+        (one("../args.sh", &[]), "REJECTED", "no handler's name"),
+        (one("args.sh; reboot", &[]), "REJECTED", "no handler's name"),
+        (
+            one("args.sh", &["../../etc/passwd"]),
+            "REJECTED",
+            "leads out",
+        ),
+        (one("prints.sh", &[]), "FAILED", "it printed too much"),
+        (
+            one("fails.sh", &[]),
+            "FAILED",
+            "step 1 of 1, One: exit status 3",
+        ),
+        (one("args.sh", &hostile), "SUCCEEDED", ""),
+    ] {
+        let job = light.give(cloud, steps, Value::Null).await;
+        light.ends(cloud, &job, status, reason).await;
+        if status == "SUCCEEDED" {
+            let found = light.ended(cloud, &job).await;
+            let printed = &found["statusDetails"]["detailsMap"]["stdout"];
+            assert_eq!(*printed, "|; touch x|$(id)|a b|", "{found}");
+        }
+    }
+
+    let job = light.give(cloud, one("slow.sh", &[]), Value::Null).await;
+    let work = light.path(&format!("keys/{}.jobs/work", light.thing));
+    appears(&work.join("begun")).await;
+    let cancel = format!("/jobs/{job}/cancel?force=true");
+    iot(cloud, "PUT", &cancel, &json!({})).await.expect(200);
+    light.says("jobOver").await;
+    let job = light.give(cloud, one("args.sh", &[]), Value::Null).await;
+    light.ends(cloud, &job, "SUCCEEDED", "").await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(!work.join("done").exists(), "the handler was ended");
+    let connected = light
+        .said()
+        .iter()
+        .filter(|line| line["event"] == "connected")
+        .count();
+    assert_eq!(connected, 1, "nothing of it cuts the light off");
+}
+
+async fn appears(path: &Path) {
+    let started = Instant::now();
+    while !path.exists() {
+        assert!(started.elapsed() < PATIENCE, "{}", path.display());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_is_renewed_by_a_job_that_leaves_nothing() {
+    let cloud = &Cloud::open();
+    let mut light = Running::start(&[("slow.sh", "sleep 2")]).await;
+    // A job is under way, and goes on while the certificate changes.
+    let slow = light
+        .give(cloud, json!([step("One", "slow.sh", &[])]), Value::Null)
+        .await;
+    let ask = Ask::new(
+        "POST",
+        format!("/devices/{}/certificate/renewal", light.thing),
+    )
+    .text(json!({"messenger": "job"}).to_string());
+    let rotation = cloud.api(&ask).await.expect(202)["operationId"].clone();
+    let rotation = rotation.as_str().expect("an id");
+    light.ends(cloud, &slow, "SUCCEEDED", "").await;
+    let job = format!("lamplighter-renew-{rotation}");
+    let of_it = |line: &Value| line["event"] == "jobEnded" && line["jobId"] == job;
+    let ended = light.says_what(of_it).await;
+    assert_eq!(ended["status"], "SUCCEEDED", "{:?}", light.said());
+    assert_eq!(light.says("retired").await["rotationId"], rotation);
+    let operation = Ask::new("GET", format!("/operations/{rotation}"));
+    let started = Instant::now();
+    while cloud.api(&operation).await.json()["status"] != "DONE" {
+        assert!(started.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    assert_eq!(describe(cloud, &format!("/jobs/{job}")).await.status, 404);
+
+    // One that comes while the light is off waits for it, and so does the light
+    // for nothing else.
+    light.process.take().map(|mut process| {
+        let _ = process.kill();
+        process.wait()
+    });
+    let rotation = cloud.api(&ask).await.expect(202)["operationId"].clone();
+    light.switch_on();
+    let renewed = light.says("retired").await;
+    assert_eq!(renewed["rotationId"], rotation);
+}
+
+#[tokio::test]
+async fn a_deletion_in_the_midst_leaves_no_job() {
+    let cloud = &Cloud::open();
+    let thing = unique("job");
+    let body = json!({"thingName": thing, "csr": Key::make(&thing).csr});
+    let old = created(cloud, &body).await["certificateId"].clone();
+    let ask = Ask::new("POST", format!("/devices/{thing}/certificate/renewal"))
+        .text(json!({"messenger": "job"}).to_string());
+    let answer = deliver(cloud, &ask).await.expect(202);
+    let light = Light {
+        old: old.as_str().expect("an id").to_owned(),
+        rotation: answer["operationId"].as_str().expect("an id").to_owned(),
+        key: Key::make(&thing),
+        thing,
+    };
+    light.waits(cloud).await;
+    let job = format!("/jobs/{}", light.job());
+    describe(cloud, &job).await.expect(200);
+    let deleted = deliver(cloud, &Ask::delete(&light.thing)).await.expect(202);
+    let operation = Ask::new(
+        "GET",
+        format!(
+            "/operations/{}",
+            deleted["operationId"].as_str().expect("an id")
+        ),
+    );
+    let started = Instant::now();
+    while cloud.api(&operation).await.json()["status"] != "DONE" {
+        assert!(started.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    // The workflow looks again at the rotation's deadline, at the latest.
+    let step = light.event(cloud, Event::Step).await;
+    assert_eq!(delivered(cloud, &step, None).await["status"], "ENDED");
+    assert_eq!(describe(cloud, &job).await.status, 404);
+}
