@@ -19,6 +19,7 @@ use lamplighter_domain::names::{
     CaseId, CertificateId, GroupName, JobTemplateName, OperationId, PolicyName, ProfileName,
     SweepId, ThingName, ThingTypeName,
 };
+use lamplighter_domain::tunnel::TunnelId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -100,6 +101,26 @@ impl Key {
         Self::new(format!("POLICY#{name}"), "LOCK")
     }
 
+    /// `TUNNEL#id / TUNNEL`: a tunnel, and its trail.
+    pub fn tunnel(id: &TunnelId) -> Self {
+        Self::new(format!("TUNNEL#{}", id.as_str()), "TUNNEL")
+    }
+
+    /// `TUNNELS#thing / moment#id`: a tunnel in its device's list.
+    pub fn tunnel_of(thing: &ThingName, place: &str) -> Self {
+        Self::new(tunnels_partition(thing), place)
+    }
+
+    /// `TUNNELS / LIVE#id`: a tunnel that AWS may have.
+    pub fn live_tunnel(id: &TunnelId) -> Self {
+        Self::new(TUNNELS.to_owned(), format!("{LIVE}{}", id.as_str()))
+    }
+
+    /// `TUNNELS / PACE#call`: when a call is allowed next.
+    pub fn pace(call: &str) -> Self {
+        Self::new(TUNNELS.to_owned(), format!("PACE#{call}"))
+    }
+
     /// `PROFILE#name / PROFILE`.
     pub fn profile(name: &ProfileName) -> Self {
         Self::new(format!("PROFILE#{name}"), "PROFILE")
@@ -173,6 +194,16 @@ impl Key {
 
 /// The partition of all that catalogs made.
 pub const CATALOG: &str = "CATALOG";
+
+/// The partition of what all tunnels have in common.
+pub const TUNNELS: &str = "TUNNELS";
+/// How the sort keys of tunnels begin that AWS may have.
+pub const LIVE: &str = "LIVE#";
+
+/// The partition that lists a device's tunnels.
+pub fn tunnels_partition(thing: &ThingName) -> String {
+    format!("{TUNNELS}#{thing}")
+}
 
 /// The partition that holds everything of one device.
 pub fn device_partition(name: &ThingName) -> String {
