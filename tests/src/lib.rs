@@ -21,3 +21,4 @@ pub mod lamp;
 pub mod organisation;
 pub mod removal;
 pub mod rotation;
+pub mod tunnels;

@@ -28,7 +28,10 @@ async fn over_http(tunnels: &Tunnels, event: Value) -> Result<http::Response, Fa
     let id = || TunnelId::parse(http::path(&request, "tunnelId"));
     match request.route_key.as_deref().unwrap_or_default() {
         "POST /devices/{thingName}/tunnels" => {
-            let (body, header) = (http::body(&request)?, http::header(&request, "idempotency-key"));
+            let (body, header) = (
+                http::body(&request)?,
+                http::header(&request, "idempotency-key"),
+            );
             let (asked, key) = TunnelRequest::parse(&body, header.as_deref(), &tunnels.services)?;
             let by = http::caller(&request)?;
             let (tunnel, token) = tunnels.open(&thing()?, asked, key.as_deref(), &by).await?;

@@ -92,9 +92,10 @@ impl Tunnels {
             Some(token) => Ok((tunnel, token)),
             None => {
                 let gone = self.gone(tunnel).await?;
-                Err(gone.rotate(by, clock::now()).err().unwrap_or_else(|| {
-                    Failure::bug("a tunnel that AWS has not can be rotated")
-                }))
+                Err(gone
+                    .rotate(by, clock::now())
+                    .err()
+                    .unwrap_or_else(|| Failure::bug("a tunnel that AWS has not can be rotated")))
             }
         }
     }

@@ -310,9 +310,7 @@ impl Tunnel {
                 let until = self.until;
                 self.close(Ending::Expired, "time", until)
             }
-            Status::Opening if self.is_abandoned(now) => {
-                self.close(Ending::Abandoned, "time", now)
-            }
+            Status::Opening if self.is_abandoned(now) => self.close(Ending::Abandoned, "time", now),
             _ => self,
         }
     }
@@ -417,9 +415,9 @@ impl Tunnel {
     pub fn may_linger(&self) -> bool {
         match self.ending {
             None | Some(Ending::Expired | Ending::NeverConnected | Ending::ClosedOutside) => false,
-            Some(
-                Ending::Closed | Ending::DeviceRemoved | Ending::Refused | Ending::Abandoned,
-            ) => true,
+            Some(Ending::Closed | Ending::DeviceRemoved | Ending::Refused | Ending::Abandoned) => {
+                true
+            }
         }
     }
 

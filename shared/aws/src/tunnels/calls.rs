@@ -34,7 +34,13 @@ impl Tunnels {
     /// Whether the device is connected at this moment: its client id is its
     /// name ("GetConnection", AWS IoT Core Data Plane API Reference).
     pub(super) async fn presence(&self, thing: &ThingName) -> Result<Presence, Failure> {
-        match self.data.get_connection().client_id(thing.as_str()).send().await {
+        match self
+            .data
+            .get_connection()
+            .client_id(thing.as_str())
+            .send()
+            .await
+        {
             Ok(connection) if connection.connected => Ok(Presence::Connected),
             Ok(_) => Ok(Presence::Disconnected),
             // A client that has never connected, or not for long, is unknown.
@@ -75,7 +81,10 @@ impl Tunnels {
                 Err(error) => return Err(failure::of("dynamodb:PutItem", &error)),
             }
         }
-        Err(Failure::busy("many tunnels are asked for at this moment", 1))
+        Err(Failure::busy(
+            "many tunnels are asked for at this moment",
+            1,
+        ))
     }
 
     /// Opens it, once: another call would open another one.
@@ -156,7 +165,10 @@ impl Tunnels {
 
     /// What AWS has open that was opened for this one.
     pub(super) async fn opened_for(&self, tunnel: &Tunnel) -> Result<Vec<String>, Failure> {
-        let request = self.aws.list_tunnels().thing_name(tunnel.thing_name.as_str());
+        let request = self
+            .aws
+            .list_tunnels()
+            .thing_name(tunnel.thing_name.as_str());
         let mut pages = request.into_paginator().send();
         let mut found = Vec::new();
         while let Some(page) = pages.next().await {
@@ -189,7 +201,12 @@ impl Tunnels {
     /// there was something.
     pub(super) async fn clear(&self, tunnel: &Tunnel) -> Result<(), Failure> {
         let key = Key::live_tunnel(&tunnel.tunnel_id);
-        if self.table.get::<super::rows::Pointer>(&key).await?.is_none() {
+        if self
+            .table
+            .get::<super::rows::Pointer>(&key)
+            .await?
+            .is_none()
+        {
             return Ok(());
         }
         if tunnel.may_linger() {

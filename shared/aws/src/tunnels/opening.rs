@@ -151,13 +151,15 @@ impl Tunnels {
         let row = self.row(&open.tunnel_id).await?;
         let closed = self
             .change(row, |row| {
+                if row.status == Status::Closed {
+                    return Ok(row);
+                }
                 let now = clock::now();
-                let by = row.removal(device.as_ref());
-                let ended = match by {
+                let row = row.put_down(now);
+                Ok(match row.removal(device.as_ref()) {
                     Some(by) => row.close(Ending::DeviceRemoved, &by, now),
                     None => row.close(Ending::Abandoned, "the opening", now),
-                };
-                Ok(ended.put_down(now))
+                })
             })
             .await?;
         self.clear(&closed).await?;

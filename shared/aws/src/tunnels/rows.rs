@@ -143,10 +143,7 @@ impl Tunnels {
             .query()
             .table_name(&self.table.name)
             .key_condition_expression("PK = :pk")
-            .expression_attribute_values(
-                ":pk",
-                AttributeValue::S(table::tunnels_partition(thing)),
-            )
+            .expression_attribute_values(":pk", AttributeValue::S(table::tunnels_partition(thing)))
             .consistent_read(true)
             .scan_index_forward(false)
             .limit(i32::try_from(query.limit).unwrap_or(i32::MAX))

@@ -78,7 +78,11 @@ pub struct Message {
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kind, stream, service) = (self.kind, self.stream_id, &self.service);
-        write!(f, "{kind:?} {service}/{stream}, {} bytes", self.payload.len())
+        write!(
+            f,
+            "{kind:?} {service}/{stream}, {} bytes",
+            self.payload.len()
+        )
     }
 }
 
@@ -168,7 +172,9 @@ impl Message {
                 }
                 BYTES => {
                     let length = usize::try_from(take_varint(&mut bytes)?);
-                    let value = length.ok().and_then(|length| bytes.split_at_checked(length));
+                    let value = length
+                        .ok()
+                        .and_then(|length| bytes.split_at_checked(length));
                     let (value, rest) = value.ok_or(Malformed)?;
                     bytes = rest;
                     let text = || String::from_utf8(value.to_vec()).map_err(|_| Malformed);

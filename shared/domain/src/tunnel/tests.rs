@@ -146,7 +146,9 @@ fn what_ends_with_its_device_says_so() {
             Some("a deletion"),
         ),
         (
-            Some(record(json!({"caseId": "case-00000000000000000000000000000000"}))),
+            Some(record(
+                json!({"caseId": "case-00000000000000000000000000000000"}),
+            )),
             false,
             Some("case case-00000000000000000000000000000000"),
         ),

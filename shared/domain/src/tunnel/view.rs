@@ -151,7 +151,13 @@ mod tests {
         let query = format!("limit=5&cursor={}", place.replace('#', "%23"));
         let query = TunnelQuery::parse(&query).unwrap();
         assert_eq!((query.limit, query.after), (5, Some(place)));
-        for wrong in ["cursor=1", "cursor=x", "limit=0", "limit=1&limit=2", "what=1"] {
+        for wrong in [
+            "cursor=1",
+            "cursor=x",
+            "limit=0",
+            "limit=1&limit=2",
+            "what=1",
+        ] {
             TunnelQuery::parse(wrong).expect_err(wrong);
         }
     }
