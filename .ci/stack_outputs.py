@@ -3,7 +3,7 @@
     python .ci/stack_outputs.py STACK FILE
 
 The calls are made as whoever runs this; who that is must be allowed by the
-stack's CallerPolicy and KeyReaderPolicy.
+stack's CallerPolicy, KeyReaderPolicy and TunnelPolicy.
 """
 
 from __future__ import annotations

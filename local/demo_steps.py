@@ -29,6 +29,7 @@ from local.demo_mqtt import (
 )
 from local.demo_renewal import SHORT_LIVED, Renewal
 from local.demo_report import Report
+from local.demo_tunnel import Tunnel
 
 # The one that is looked at closely, one whose key is in the vault, and a name
 # for the demonstration of what attachment means.
@@ -77,6 +78,7 @@ class Demo:
             renewal.make()
             # While certificates grow old enough to be due, there is time for more.
             renewal.refuse()
+            Tunnel(self.report, self.lamp, lights, self.elsewhere).reach()
             compromise = Compromise(self.report, self.lamp, self.aws, self.broker, lights, self.elsewhere)
             compromise.cut_off()
             compromise.come_back()

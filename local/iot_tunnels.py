@@ -3,9 +3,13 @@
 AWS IoT Secure Tunneling API Reference: a tunnel lives 1 to 720 minutes (720
 without a limit) and has an access token for each side; OpenTunnel with a thing
 tells the device on `$aws/things/{thingName}/tunnels/notify`; rotating a token
-replaces it and does not extend the lifetime; a tunnel that was closed or has
-outlived its time is CLOSED and stays so; `delete` removes it at once. The
-emulator lacks the service. No proxy stands behind these tunnels.
+replaces it and does not extend the lifetime, and the device is told its new one
+where the rotation names the thing, which it may not for the source alone; a
+tunnel that was closed or has outlived its time is CLOSED and stays so; `delete`
+removes it at once. "AWS IoT Core endpoints and quotas": OpenTunnel once a
+second; to leave room for two clocks, a tenth less than a second is let pass.
+CloseTunnel's same quota is for the fault layer. The emulator lacks the service.
+`local.iot_tunnels_proxy` is what tokens lead to.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ from ministack.core import iam_actions, router
 from ministack.core.responses import error_response_json, get_account_id, get_region
 from ministack.services import iot
 
-from local import iot_stores
+from local import iot_stores, iot_tunnels_proxy
 from local.iot_paging import page
 from local.iot_routes import Response
 
@@ -35,13 +39,12 @@ MAX_PAGE = 100
 _NAME = re.compile(r"[a-zA-Z0-9:_-]{1,128}")
 
 _TUNNELS = iot_stores.new_store()
+# When OpenTunnel was last let pass.
+_LAST = iot_stores.new_store()
+INTERVAL = 0.9
 
 # Who may connect as which side: the members of an answer by client mode.
-_TOKENS = {
-    "SOURCE": ("sourceAccessToken",),
-    "DESTINATION": ("destinationAccessToken",),
-    "ALL": ("sourceAccessToken", "destinationAccessToken"),
-}
+_TOKENS = {"SOURCE": ("source",), "DESTINATION": ("destination",), "ALL": ("source", "destination")}
 
 
 class Refused(Exception):
@@ -67,7 +70,7 @@ async def handle_request(_method: str, _path: str, headers: dict, body: bytes, _
         answer = operation(payload)
     except Refused as refused:
         return error_response_json(refused.code, str(refused), 400)
-    if operation is _open:
+    if "destinationAccessToken" in answer:
         await _notify(payload, answer)
     return 200, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(answer).encode()
 
@@ -77,6 +80,9 @@ def _open(payload: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(minutes, int) or not 1 <= minutes <= MAX_MINUTES:
         raise Refused("ValidationException", f"maxLifetimeTimeoutMinutes must be between 1 and {MAX_MINUTES}")
     destination = _destination(payload)
+    if time.time() - _LAST.get("OpenTunnel", 0) < INTERVAL:
+        raise Refused("ThrottlingException", "Rate exceeded")
+    _LAST["OpenTunnel"] = time.time()
     tunnel_id, now = str(uuid.uuid4()), time.time()
     _TUNNELS[tunnel_id] = {
         "tunnelId": tunnel_id,
@@ -91,7 +97,8 @@ def _open(payload: dict[str, Any]) -> dict[str, Any]:
         **({"description": payload["description"]} if payload.get("description") else {}),
         **({"destinationConfig": destination} if destination else {}),
     }
-    return {"tunnelId": tunnel_id, "tunnelArn": _TUNNELS[tunnel_id]["tunnelArn"], **_new_tokens("ALL")}
+    tunnel = _TUNNELS[tunnel_id]
+    return {"tunnelId": tunnel_id, "tunnelArn": tunnel["tunnelArn"], **_new_tokens(tunnel, "ALL")}
 
 
 def _destination(payload: dict[str, Any]) -> dict[str, Any] | None:
@@ -106,8 +113,11 @@ def _destination(payload: dict[str, Any]) -> dict[str, Any] | None:
     return destination
 
 
-def _new_tokens(mode: str) -> dict[str, str]:
-    return {member: f"AQGA{secrets.token_urlsafe(48)}" for member in _TOKENS[mode]}
+def _new_tokens(tunnel: dict[str, Any], mode: str) -> dict[str, str]:
+    tokens = {side: f"AQGA{secrets.token_urlsafe(48)}" for side in _TOKENS[mode]}
+    for side, token in tokens.items():
+        iot_tunnels_proxy.admit(tunnel, side, token)
+    return {f"{side}AccessToken": token for side, token in tokens.items()}
 
 
 async def _notify(payload: dict[str, Any], answer: dict[str, Any]) -> None:
@@ -165,6 +175,7 @@ def _close(payload: dict[str, Any]) -> dict[str, Any]:
     tunnel = _known(payload.get("tunnelId"))
     if tunnel["status"] == "OPEN":
         tunnel |= {"status": "CLOSED", "lastUpdatedAt": time.time()}
+    iot_tunnels_proxy.close(tunnel)
     if payload.get("delete"):
         del _TUNNELS[tunnel["tunnelId"]]
     return {}
@@ -178,10 +189,12 @@ def _rotate(payload: dict[str, Any]) -> dict[str, Any]:
     if tunnel["status"] != "OPEN":
         raise Refused("ResourceNotFoundException", f"Tunnel {tunnel['tunnelId']} is closed")
     destination = _destination(payload)
+    if destination and mode == "SOURCE":
+        raise Refused("ValidationException", "destinationConfig cannot be used with clientMode SOURCE")
     if destination:
         tunnel["destinationConfig"] = destination
     tunnel["lastUpdatedAt"] = time.time()
-    return {"tunnelArn": tunnel["tunnelArn"], **_new_tokens(mode)}
+    return {"tunnelArn": tunnel["tunnelArn"], **_new_tokens(tunnel, mode)}
 
 
 def _tag(payload: dict[str, Any]) -> dict[str, Any]:

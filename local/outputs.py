@@ -11,8 +11,8 @@ from local.clients import client
 from local.process import Emulator
 from local.settings import ACCOUNT, CALLER_ROLE, MQTT_HOST, REGION, StateDir
 
-# What the role of callers may do; the template names the two policies among its outputs.
-CALLER_POLICIES = ("CallerPolicyArn", "KeyReaderPolicyArn")
+# What the role of callers may do; the template names the policies among its outputs.
+CALLER_POLICIES = ("CallerPolicyArn", "KeyReaderPolicyArn", "TunnelPolicyArn")
 SESSION_SECONDS = 12 * 3600
 
 
@@ -31,6 +31,7 @@ def write(state: StateDir, emulator: Emulator, stack: dict[str, Any]) -> dict[st
         "mqtt_host": MQTT_HOST,
         "mqtt_port": emulator.mqtt_port,
         "mqtt_ca": str(state.mqtt_ca_file.resolve()),
+        "tunnel_endpoint": emulator.endpoint.replace("http", "ws", 1),
         "stack": of_stack,
     }
     state.outputs_file.write_text(json.dumps(outputs, indent=2) + "\n")

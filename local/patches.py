@@ -25,6 +25,7 @@ PATCHES = [
     "local.iot_connections",
     "local.iot_tunnels",
     "local.iot_job_control",
+    "local.iot_tunnels_proxy",
     "local.iot_jobs_details",
     "local.iot_jobs_time",
     "local.iot_endpoint",

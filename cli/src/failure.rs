@@ -113,7 +113,8 @@ impl Failure {
             _ if body["remedy"].is_string() => text("remedy"),
             Kind::Denied => Some(
                 "Check the credentials, and that their role may invoke this API (the stack's \
-                 outputs CallerPolicyArn and KeyReaderPolicyArn name the policies)."
+                 outputs CallerPolicyArn, KeyReaderPolicyArn and TunnelPolicyArn name the \
+                 policies)."
                     .to_owned(),
             ),
             _ => None,

@@ -3,7 +3,8 @@
 //! Each command group has a file of its own; what they share is the signed
 //! client (`api`), the keys on this machine (`keys`), and how results are
 //! written (`output`) and failures end (`failure`). The reference device, which
-//! `lamp device run` and `lamp fleet run` start, is in `reference`.
+//! `lamp device run` and `lamp fleet run` start, is in `reference`; what carries a
+//! connection through a tunnel, at either end, in `proxy`.
 
 mod api;
 mod bulk;
@@ -23,9 +24,11 @@ mod operation;
 mod output;
 mod policy;
 mod progress;
+mod proxy;
 mod reference;
 mod settings;
 mod sweep;
+mod tunnel;
 
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -96,6 +99,9 @@ enum Group {
     /// Jobs: one thing done by many devices, wave after wave
     #[command(subcommand)]
     Job(job::Command),
+    /// Tunnels: a way to a device behind a firewall, for a while and for a reason
+    #[command(subcommand)]
+    Tunnel(tunnel::Command),
     /// What takes longer than a request
     #[command(subcommand)]
     Operation(operation::Command),
@@ -130,6 +136,7 @@ async fn run(lamp: &Lamp) -> Result<Exit, Failure> {
         Group::Cost(arguments) => cost::run(arguments, &connect().await?, lamp.output).await,
         Group::Sweep(command) => sweep::run(command, &connect().await?, lamp.output).await,
         Group::Job(command) => job::run(command, &connect().await?, lamp.output).await,
+        Group::Tunnel(command) => tunnel::run(command, connect, &lamp.target, lamp.output).await,
         Group::Operation(command) => operation::run(command, &connect().await?, lamp.output).await,
     }
 }

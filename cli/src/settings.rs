@@ -7,6 +7,7 @@ use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvid
 use serde::Deserialize;
 
 use crate::failure::Failure;
+use crate::proxy;
 use crate::reference::Endpoint;
 
 /// Where the local cloud leaves what it made.
@@ -48,6 +49,35 @@ struct Outputs {
     mqtt_host: Option<String>,
     mqtt_port: Option<u16>,
     mqtt_ca: Option<PathBuf>,
+    tunnel_endpoint: Option<String>,
+}
+
+impl Target {
+    /// The proxy server of the local cloud's tunnels, if that is the target.
+    pub(crate) fn local_tunnels(&self) -> Option<proxy::Endpoint> {
+        read_outputs(self).ok()?.tunnel_endpoint?.parse().ok()
+    }
+
+    /// The region, where something says it.
+    pub(crate) fn region(&self) -> Result<String, Failure> {
+        let outputs = read_outputs(self).unwrap_or_default();
+        let url = self.api_url.as_ref().or(outputs.api_url.as_ref());
+        let named = self.region.clone().or(outputs.region);
+        named
+            .or_else(|| region_of(url?))
+            .or_else(|| std::env::var("AWS_REGION").ok())
+            .ok_or_else(no_region)
+    }
+
+    /// The proxy server of tunnels.
+    pub(crate) fn tunnels(&self) -> Result<proxy::Endpoint, Failure> {
+        if let Some(local) = self.local_tunnels() {
+            return Ok(local);
+        }
+        let region = self.region()?;
+        let no_name = || Failure::usage(format!("{region:?} is no region"), "");
+        proxy::Endpoint::of_region(&region).ok_or_else(no_name)
+    }
 }
 
 /// Where devices connect, and the authority that vouches for the server there
@@ -132,9 +162,7 @@ impl Settings {
         let aws = aws_config::load_from_env().await;
         let region = region
             .or_else(|| aws.region().map(ToString::to_string))
-            .ok_or_else(|| {
-                Failure::usage("no AWS region is set", "Give --region, or set AWS_REGION.")
-            })?;
+            .ok_or_else(no_region)?;
         let credentials = local
             .or_else(|| aws.credentials_provider())
             .ok_or_else(no_credentials)?;
@@ -169,6 +197,10 @@ impl Signer {
 fn api_url(target: &Target, of_outputs: Option<String>) -> Result<String, Failure> {
     let named = target.api_url.clone().or(of_outputs);
     named.ok_or_else(|| Failure::usage("no API is named", HOW_TO_NAME_AN_API))
+}
+
+fn no_region() -> Failure {
+    Failure::usage("no AWS region is set", "Give --region, or set AWS_REGION.")
 }
 
 fn no_credentials() -> Failure {

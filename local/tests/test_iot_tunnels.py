@@ -1,10 +1,13 @@
-"""AWS: a tunnel lives 1 to 720 minutes, and once closed it stays closed."""
+"""AWS: a tunnel lives 1 to 720 minutes, and once closed it stays closed; one is opened a second."""
 
 from __future__ import annotations
+
+import time
 
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.exceptions import ClientError
 from ministack.core.responses import request_scope
 
 from local import iot_tunnels
@@ -17,12 +20,23 @@ def tunnels(cloud):
     return cloud.client("iotsecuretunneling")
 
 
+def opening(client, **request):
+    """OpenTunnel, once it is its turn."""
+    while True:
+        try:
+            return client.open_tunnel(**request)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ThrottlingException":
+                raise
+            time.sleep(0.2)
+
+
 def for_thing(thing: str) -> dict:
     return {"destinationConfig": {"thingName": thing, "services": ["SSH"]}}
 
 
 def test_a_tunnel_is_opened_and_closed_for_good(tunnels):
-    opened = tunnels.open_tunnel(description="tonight", timeoutConfig={"maxLifetimeTimeoutMinutes": 60})
+    opened = opening(tunnels, description="tonight", timeoutConfig={"maxLifetimeTimeoutMinutes": 60})
     which = {"tunnelId": opened["tunnelId"]}
     assert opened["sourceAccessToken"] != opened["destinationAccessToken"]
     tunnel = tunnels.describe_tunnel(**which)["tunnel"]
@@ -45,23 +59,29 @@ def test_the_lifetime_has_limits(cloud, minutes, accepted):
     )
     request = {"timeoutConfig": {"maxLifetimeTimeoutMinutes": minutes}}
     if accepted:
-        unchecked.open_tunnel(**request)
+        opening(unchecked, **request)
     else:
         with refused("ValidationException"):
-            unchecked.open_tunnel(**request)
+            opening(unchecked, **request)
 
 
 def test_rotation_replaces_the_tokens_of_the_sides_it_names(tunnels):
-    opened = tunnels.open_tunnel()
+    opened = opening(tunnels)
     rotated = tunnels.rotate_tunnel_access_token(tunnelId=opened["tunnelId"], clientMode="SOURCE")
     assert rotated["sourceAccessToken"] != opened["sourceAccessToken"]
     assert "destinationAccessToken" not in rotated
 
 
+def test_one_is_opened_a_second(tunnels):
+    opening(tunnels)
+    with refused("ThrottlingException"):
+        tunnels.open_tunnel()
+
+
 def test_the_tunnels_of_a_thing_are_listed_newest_first_in_pages(tunnels, unique):
     thing = unique("light")
-    opened = [tunnels.open_tunnel(**for_thing(thing))["tunnelId"] for _ in range(3)]
-    tunnels.open_tunnel(**for_thing(unique("light")))
+    opened = [opening(tunnels, **for_thing(thing))["tunnelId"] for _ in range(3)]
+    opening(tunnels, **for_thing(unique("light")))
     first = tunnels.list_tunnels(thingName=thing, maxResults=2)
     second = tunnels.list_tunnels(thingName=thing, maxResults=2, nextToken=first["nextToken"])
     found = [one["tunnelId"] for one in first["tunnelSummaries"] + second["tunnelSummaries"]]
@@ -75,14 +95,21 @@ def test_the_device_is_told(cloud, tunnels, unique, tmp_path):
     with Device(cloud, thing, identity) as device:
         assert device.connect()
         assert device.subscribe(f"$aws/things/{thing}/tunnels/notify")
-        opened = tunnels.open_tunnel(**for_thing(thing))
+        opened = opening(tunnels, **for_thing(thing))
         _, message = device.receive()
+        where = for_thing(thing)["destinationConfig"]
+        which = {"tunnelId": opened["tunnelId"]}
+        rotated = tunnels.rotate_tunnel_access_token(**which, clientMode="ALL", destinationConfig=where)
+        _, again = device.receive()
+        with refused("ValidationException"):
+            tunnels.rotate_tunnel_access_token(**which, clientMode="SOURCE", destinationConfig=where)
+    assert again["clientAccessToken"] == rotated["destinationAccessToken"]
     assert message["clientAccessToken"] == opened["destinationAccessToken"]
     assert (message["clientMode"], message["services"]) == ("destination", ["SSH"])
 
 
 def test_tunnels_are_tagged(tunnels):
-    arn = tunnels.open_tunnel(tags=[{"key": "reason", "value": "repair"}])["tunnelArn"]
+    arn = opening(tunnels, tags=[{"key": "reason", "value": "repair"}])["tunnelArn"]
     tunnels.tag_resource(resourceArn=arn, tags=[{"key": "who", "value": "anna"}])
     tunnels.untag_resource(resourceArn=arn, tagKeys=["reason"])
     assert tunnels.list_tags_for_resource(resourceArn=arn)["tags"] == [{"key": "who", "value": "anna"}]

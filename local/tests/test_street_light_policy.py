@@ -15,7 +15,7 @@ CATALOG = Path(__file__).parents[2] / "examples/street-lights/catalog.yaml"
 SAID = ["$aws/things/{}/jobs/$next/get", "$aws/things/{}/jobs/a-job/update", "$aws/things/{}/shadow/update",
         "lamplighter/things/{}/certificate/request"]
 HEARD = ["$aws/things/{}/jobs/notify-next", "$aws/things/{}/jobs/+/get/+", "$aws/things/{}/jobs/+/update/+",
-         "lamplighter/things/{}/certificate/renew"]
+         "lamplighter/things/{}/certificate/renew", "$aws/things/{}/tunnels/notify"]
 NOBODYS = ["$aws/things/+/jobs/notify-next", "$aws/things/#", "$aws/events/job/#", "#"]
 
 
@@ -48,6 +48,10 @@ def test_it_hears_of_itself_and_of_nobody_else(light, unique, topic):
 @pytest.mark.parametrize("topic", NOBODYS)
 def test_it_hears_nothing_that_is_of_all(light, topic):
     assert not light.subscribe(topic)
+
+
+def test_it_gives_itself_no_tunnel(light):
+    assert not light.publish(f"$aws/things/{light.client_id}/tunnels/notify", {})
 
 
 @pytest.mark.parametrize("topic", SAID)

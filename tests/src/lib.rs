@@ -23,3 +23,4 @@ pub mod organisation;
 pub mod removal;
 pub mod rollout;
 pub mod rotation;
+pub mod tunnels;

@@ -17,6 +17,7 @@ use lamplighter_tests::inventory::{describe, iot, row, state_of, versions};
 use lamplighter_tests::lamp::{documents, lamp};
 use lamplighter_tests::removal::ended;
 use lamplighter_tests::rotation::{Event, Light, delivered};
+use lamplighter_tests::tunnels;
 use serde_json::{Value, json};
 
 const AT_ONCE: usize = 12;
@@ -195,8 +196,7 @@ async fn tunnels_and_jobs_end_with_it() {
     let cloud = Cloud::open();
     let thing = unique("busy");
     created(&cloud, &json!({"thingName": thing})).await;
-    let ends = json!({"destinationConfig": {"thingName": thing, "services": ["SSH"]}});
-    let tunnel = tunnels(&cloud, "OpenTunnel", &ends).await;
+    tunnels::opened(&cloud, &thing).await;
     let arn = describe(&cloud, &format!("/things/{thing}"))
         .await
         .expect(200)["thingArn"]
@@ -207,21 +207,12 @@ async fn tunnels_and_jobs_end_with_it() {
         .expect(200);
     let case = opened(&cloud, &thing, "confirmed").await;
     secured(&cloud, case["caseId"].as_str().expect("an id")).await;
-    let listed = tunnels(&cloud, "ListTunnels", &json!({"thingName": thing})).await;
-    let open = listed["tunnelSummaries"]
-        .as_array()
-        .is_some_and(|all| all.iter().any(|tunnel| tunnel["status"] != "CLOSED"));
-    assert!(!open, "{tunnel} {listed}");
+    assert!(tunnels::open_in_aws(&cloud, &thing).await.is_empty());
     let listed = describe(&cloud, &format!("/jobs/{job}/things"))
         .await
         .expect(200);
     let execution = &listed["executionSummaries"][0]["jobExecutionSummary"]["status"];
     assert_ne!(*execution, "QUEUED", "{listed}");
-}
-
-async fn tunnels(cloud: &Cloud, operation: &str, body: &Value) -> Value {
-    let target = format!("IoTSecuredTunneling.{operation}");
-    cloud.aws_json("IoTSecuredTunneling", &target, body).await
 }
 
 /// The report struck at one call, then reported again until it is secured.

@@ -7,6 +7,7 @@ use lamplighter_tests::device::{Key, public_key_of_certificate, trace, unique};
 use lamplighter_tests::faults::{self, Point};
 use lamplighter_tests::inventory::{describe, iot, principals, state_of, versions};
 use lamplighter_tests::removal::{claimed_only, deleted, operation, step, stepped_to_the_end};
+use lamplighter_tests::tunnels;
 use serde_json::{Value, json};
 
 async fn certificate_status(cloud: &Cloud, id: &str) -> Option<String> {
@@ -189,27 +190,13 @@ async fn what_was_opened_and_started_for_the_device_ends_with_it() {
         status.as_str().map(str::to_owned)
     };
     assert_eq!(execution().await.as_deref(), Some("QUEUED"));
-    let ends = json!({"destinationConfig": {"thingName": thing, "services": ["SSH"]}});
-    tunnels(&cloud, "OpenTunnel", &ends).await;
-    let open = async || {
-        let listed = tunnels(&cloud, "ListTunnels", &json!({"thingName": thing})).await;
-        let all = listed["tunnelSummaries"]
-            .as_array()
-            .expect("tunnels")
-            .iter();
-        all.filter(|tunnel| tunnel["status"] != "CLOSED").count()
-    };
-    assert_eq!(open().await, 1);
+    tunnels::opened(&cloud, &thing).await;
+    assert_eq!(tunnels::open_in_aws(&cloud, &thing).await.len(), 1);
 
     deleted(&cloud, &thing).await;
     let live = [Some("QUEUED"), Some("IN_PROGRESS")];
     assert!(!live.contains(&execution().await.as_deref()));
-    assert_eq!(open().await, 0);
-}
-
-async fn tunnels(cloud: &Cloud, operation: &str, body: &Value) -> Value {
-    let target = format!("IoTSecuredTunneling.{operation}");
-    cloud.aws_json("IoTSecuredTunneling", &target, body).await
+    assert!(tunnels::open_in_aws(&cloud, &thing).await.is_empty());
 }
 
 /// The newest certificates with this public key.

@@ -11,6 +11,7 @@ use lamplighter_tests::enrolment::{Lost, enrolment, sent};
 use lamplighter_tests::inventory::{row, rows};
 use lamplighter_tests::removal::{deleted, ended};
 use lamplighter_tests::rotation::{Event, Light, delivered};
+use lamplighter_tests::tunnels;
 use serde_json::{Value, json};
 
 /// Everything that the functions have logged since a moment, in milliseconds.
@@ -281,6 +282,47 @@ async fn a_token_shows_nowhere() {
         ] {
             let shown = text.contains(token) || text.contains(&as_numbers(token));
             assert!(!shown, "a token is in {place}");
+        }
+    }
+}
+
+/// A tunnel's tokens go to who asked and to the device, and to nobody else.
+#[tokio::test]
+async fn a_tunnels_token_shows_nowhere() {
+    let cloud = Cloud::open();
+    let since = now();
+    let mut light = tunnels::Light::connected(&cloud).await;
+    let open = deliver(&cloud, &light.open()).await.expect(201);
+    let id = open["tunnelId"].as_str().expect("an id");
+    let rotation = Ask::new("POST", format!("/tunnels/{id}/rotation"));
+    let rotated = deliver(&cloud, &rotation).await.expect(200);
+    let shown = Ask::new("GET", format!("/tunnels/{id}"));
+    let shown = cloud.api(&shown).await.expect(200).to_string();
+    let tokens = [open, rotated].map(|answer| {
+        let token = answer["sourceAccessToken"].as_str().expect("a token");
+        token.to_owned()
+    });
+    let heard = Value::from(light.stop()).to_string();
+    assert!(heard.contains(r#""event":"tunnel""#), "{heard}");
+    // The device's own begin like the caller's, and are in none of it either.
+    let begins = &tokens[0][..4];
+    let registry = Value::from(rows(&cloud).await).to_string();
+    let logged = logs(&cloud, since).await;
+    let queued = queues(&cloud).await;
+    assert!(
+        registry.contains(id) && logged.contains(id),
+        "they were read"
+    );
+    for (place, text) in [
+        ("the registry", &registry),
+        ("a log", &logged),
+        ("a queue", &queued),
+        ("the tunnel, shown", &shown),
+        ("what the device says", &heard),
+    ] {
+        assert!(!text.contains(begins), "a token is in {place}");
+        for token in &tokens {
+            assert!(!text.contains(&as_numbers(token)), "a token is in {place}");
         }
     }
 }

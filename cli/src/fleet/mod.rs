@@ -17,9 +17,10 @@ use crate::failure::{Exit, Failure};
 use crate::fleet::board::Board;
 use crate::keys::KeysDir;
 use crate::output::Format;
+use crate::proxy;
 use crate::reference::{
-    Device, Dialer, Endpoint, Habits, JobSettings, Keeper, Line, Misbehaviour, News,
-    handlers_folder, job_users,
+    Device, Dialer, Endpoint, Habits, JobSettings, Keeper, Line, Misbehaviour, News, Offer,
+    TunnelSettings, handlers_folder, job_users,
 };
 use crate::settings::{Broker, Target};
 
@@ -107,6 +108,16 @@ pub(crate) struct Life {
     #[arg(long, value_name = "DIR")]
     jobs_dir: Option<PathBuf>,
 
+    /// What tunnels may lead to: a service's name and where it is, for instance
+    /// SSH=127.0.0.1:22; repeatable
+    #[arg(long, value_name = "NAME=HOST:PORT", value_delimiter = ',')]
+    tunnel_services: Vec<Offer>,
+
+    /// The proxy server of tunnels [default: the local cloud's, or that of the
+    /// region that AWS names]
+    #[arg(long, env = "LAMP_TUNNEL_ENDPOINT", value_name = "URL")]
+    tunnel_endpoint: Option<proxy::Endpoint>,
+
     /// The time between two messages of telemetry
     #[arg(long, default_value = "5", value_name = "SECONDS", value_parser = seconds)]
     telemetry_every: Duration,
@@ -131,6 +142,13 @@ impl Life {
             users: job_users(&self.job_user)?,
             patience: self.job_timeout,
         })
+    }
+
+    /// What tunnels may lead to.
+    fn tunnels(&self, target: &Target) -> TunnelSettings {
+        let given = self.tunnel_endpoint.clone();
+        let endpoint = given.or_else(|| target.local_tunnels());
+        TunnelSettings::new(&self.tunnel_services, endpoint)
     }
 
     /// The version that the n-th device has at first.
@@ -176,7 +194,8 @@ pub(crate) async fn run(
     let pace = Duration::from_secs(1) / arguments.connect_rate.max(1);
     let life = &arguments.life;
     let broker = life.broker(target)?;
-    live_paced(members, pace, life, broker, Until::Told, format).await
+    let tunnels = life.tunnels(target);
+    live_paced(members, pace, (life, tunnels), broker, Until::Told, format).await
 }
 
 /// Runs devices until Ctrl-C, or for as long as was asked.
@@ -187,7 +206,8 @@ pub(crate) async fn live(
     format: Format,
 ) -> Result<Exit, Failure> {
     let broker = life.broker(target)?;
-    live_paced(members, Duration::ZERO, life, broker, Until::Told, format).await
+    let lives = (life, life.tunnels(target));
+    live_paced(members, Duration::ZERO, lives, broker, Until::Told, format).await
 }
 
 /// Runs a device until it hears that its new certificate is its only one, which
@@ -211,7 +231,7 @@ pub(crate) async fn until_retired(
     live_paced(
         vec![member],
         Duration::ZERO,
-        life,
+        (life, life.tunnels(target)),
         broker,
         Until::Retired,
         format,
@@ -222,7 +242,7 @@ pub(crate) async fn until_retired(
 async fn live_paced(
     members: Vec<Member>,
     pace: Duration,
-    life: &Life,
+    (life, tunnels): (&Life, TunnelSettings),
     broker: Broker,
     until: Until,
     format: Format,
@@ -230,6 +250,7 @@ async fn live_paced(
     let dialer = Arc::new(Dialer::new(broker.endpoint, broker.server_ca.as_deref())?);
     let keys = KeysDir::open(&life.keys_dir)?;
     let jobs = Arc::new(life.jobs()?);
+    let tunnels = Arc::new(tunnels);
     let (wire, heard) = mpsc::unbounded_channel();
     let (stop, stopping) = watch::channel(false);
     let mut board = Board::new(format, members.len());
@@ -240,6 +261,7 @@ async fn live_paced(
         let habits = Habits {
             first_firmware: life.firmware(index),
             jobs: Arc::clone(&jobs),
+            tunnels: Arc::clone(&tunnels),
             telemetry_every: life.telemetry_every,
             repeat_every: life.repeat_every,
             misbehaviour: member.misbehaviour,

@@ -13,6 +13,7 @@ use super::gap::Gaps;
 use super::jobs::{self, Heard, Jobs};
 use super::session::{Cut, Session};
 use super::shift::{Leave, Shift};
+use super::tunnels::Tunnels;
 use super::{Dialer, Habits, Keeper, Line, News, Wire, protocol};
 use crate::api::random;
 use crate::failure::{Exit, Failure};
@@ -24,6 +25,7 @@ pub(crate) struct Device {
     dialer: Arc<Dialer>,
     pub(super) habits: Habits,
     pub(super) jobs: Jobs,
+    pub(super) tunnels: Tunnels,
     vitals: Arc<Mutex<Vitals>>,
     wire: Wire,
     started: Instant,
@@ -70,6 +72,7 @@ impl Device {
     ) -> Result<Self, Failure> {
         Ok(Self {
             jobs: jobs_of(&thing, &habits, &wire)?,
+            tunnels: Tunnels::new(&thing, &habits.tunnels, &wire),
             thing,
             keeper: Arc::new(Mutex::new(keeper)),
             dialer,
@@ -139,6 +142,7 @@ impl Device {
     /// Starts anew, with what is on the disk.
     async fn restart(&mut self) -> Result<Tried, Failure> {
         self.jobs = jobs_of(&self.thing, &self.habits, &self.wire)?;
+        self.tunnels = Tunnels::new(&self.thing, &self.habits.tunnels, &self.wire);
         self.started = Instant::now();
         self.kept(|keeper| Ok(keeper.wallet().start())).await
     }
@@ -151,6 +155,8 @@ impl Device {
             Err(failure) => return Ok(Err(Cut::Refused(failure.reason))),
         };
         let mut filters = protocol::subscriptions(&self.thing);
+        filters.extend(self.tunnels.subscription());
+        // The last ones: whether they are granted says whether jobs are heard of.
         filters.extend(jobs::subscriptions(&self.thing));
         Ok(Session::open(&self.dialer, &self.thing, &identity, filters).await)
     }

@@ -70,7 +70,8 @@ fn trusting(roots: RootCertStore, provider: &CryptoProvider) -> Result<ClientCon
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
-fn trusting_the_system() -> Result<ClientConfig, Failure> {
+/// TLS that trusts whom this machine trusts.
+pub(crate) fn trusting_the_system() -> Result<ClientConfig, Failure> {
     match TlsConfiguration::try_default_rustls() {
         Ok(TlsConfiguration::Rustls(config)) => Ok(ClientConfig::clone(&config)),
         Ok(_) => Err(Failure::failed("no TLS is built in", "")),

@@ -6,7 +6,7 @@
 //! loss of power, `store` says which files, `keeper` stores each decision
 //! before it is acted on, `session` is one MQTT connection, `shift` is what a
 //! device does while it is connected, and `device` is its whole life. `jobs` has
-//! a description of its own.
+//! a description of its own; `tunnels` begins the local proxy of `crate::proxy`.
 
 mod backoff;
 mod device;
@@ -25,17 +25,19 @@ mod shift;
 mod store;
 #[cfg(test)]
 mod testing;
+mod tunnels;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use device::{Device, Vitals};
-pub(crate) use dialer::Dialer;
+pub(crate) use dialer::{Dialer, trusting_the_system};
 pub(crate) use endpoint::Endpoint;
 pub(crate) use enrolling::Enrolling;
 pub(crate) use jobs::{Settings as JobSettings, folder as handlers_folder, users as job_users};
 pub(crate) use keeper::Keeper;
 pub(crate) use news::{Line, News, Wire};
+pub(crate) use tunnels::{Offer, Settings as TunnelSettings};
 
 /// How a device behaves, apart from the protocol.
 #[derive(Clone, Debug)]
@@ -45,6 +47,8 @@ pub(crate) struct Habits {
     pub(crate) first_firmware: Arc<str>,
     /// What jobs may do.
     pub(crate) jobs: Arc<JobSettings>,
+    /// What tunnels may lead to.
+    pub(crate) tunnels: Arc<TunnelSettings>,
     /// The time between two messages of telemetry.
     pub(crate) telemetry_every: Duration,
     /// The time until it first repeats what was not answered.

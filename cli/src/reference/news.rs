@@ -98,6 +98,12 @@ pub(crate) enum News {
     JobOver { job_id: String, reason: String },
     /// Starts anew, since a handler wants it.
     Restarting,
+    /// A tunnel to these services is open.
+    Tunnel { services: Vec<String> },
+    /// Somebody connects to a service, through a tunnel.
+    TunnelStream { service: String },
+    /// A tunnel is open no more.
+    TunnelEnded { reason: String },
     /// Something that should not be.
     Warned { reason: String },
     /// The device has stopped for good.

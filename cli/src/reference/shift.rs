@@ -139,6 +139,9 @@ impl<'a> Shift<'a> {
                 match Told::read(&self.device.thing, &topic, &payload) {
                     Some(Ok(told)) => self.hear(told).await?,
                     Some(Err(reason)) => self.device.tell(News::Warned { reason }),
+                    None if self.device.tunnels.hears(&topic) => {
+                        self.device.tunnels.notified(&payload);
+                    }
                     None => self.device.jobs.say(Heard::Message { topic, payload }),
                 }
             }

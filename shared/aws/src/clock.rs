@@ -7,6 +7,7 @@ use lamplighter_domain::authority::Serial;
 use lamplighter_domain::enrolment::Token;
 use lamplighter_domain::names::{CaseId, OperationId};
 use lamplighter_domain::time::Moment;
+use lamplighter_domain::tunnel::TunnelId;
 
 /// The present moment.
 pub fn now() -> Moment {
@@ -34,6 +35,14 @@ pub fn case_id() -> CaseId {
     let mut bytes = [0; 16];
     aws_lc_rs::rand::fill(&mut bytes).expect("the operating system gives randomness");
     CaseId::from_random(bytes)
+}
+
+/// The id of a tunnel that was asked for without a key.
+///
+/// # Panics
+/// Without randomness from the operating system, which then has other troubles.
+pub fn tunnel_id() -> TunnelId {
+    TunnelId::from_key(operation_id().as_str())
 }
 
 /// A new token for an enrolment.

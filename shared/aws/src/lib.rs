@@ -134,6 +134,8 @@ pub mod table;
 pub mod telemetry;
 #[cfg(feature = "iot")]
 pub mod things;
+#[cfg(all(feature = "dynamodb", feature = "iotdata", feature = "iottunnel"))]
+pub mod tunnels;
 #[cfg(feature = "dynamodb")]
 pub mod type_names;
 #[cfg(feature = "dynamodb")]

@@ -24,6 +24,7 @@ use lamplighter_domain::names::{
 use lamplighter_domain::rollout::RolloutId;
 use lamplighter_domain::rollout::wave::Cursor;
 use lamplighter_domain::time::Moment;
+use lamplighter_domain::tunnel::TunnelId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -103,6 +104,26 @@ impl Key {
     /// `POLICY#name / LOCK`: that somebody has stopped a shared policy.
     pub fn policy_lock(name: &PolicyName) -> Self {
         Self::new(format!("POLICY#{name}"), "LOCK")
+    }
+
+    /// `TUNNEL#id / TUNNEL`: a tunnel, and its trail.
+    pub fn tunnel(id: &TunnelId) -> Self {
+        Self::new(format!("TUNNEL#{}", id.as_str()), "TUNNEL")
+    }
+
+    /// `TUNNELS#thing / moment#id`: a tunnel in its device's list.
+    pub fn tunnel_of(thing: &ThingName, place: &str) -> Self {
+        Self::new(tunnels_partition(thing), place)
+    }
+
+    /// `TUNNELS / LIVE#id`: a tunnel that AWS may have.
+    pub fn live_tunnel(id: &TunnelId) -> Self {
+        Self::new(TUNNELS.to_owned(), format!("{LIVE}{}", id.as_str()))
+    }
+
+    /// `TUNNELS / PACE#call`: when a call is allowed next.
+    pub fn pace(call: &str) -> Self {
+        Self::new(TUNNELS.to_owned(), format!("PACE#{call}"))
     }
 
     /// `PROFILE#name / PROFILE`.
@@ -319,6 +340,16 @@ pub fn rollout_partition(id: &RolloutId) -> String {
 /// The partition that holds what is kept of a group.
 pub fn group_partition(name: &GroupName) -> String {
     format!("GROUP#{name}")
+}
+
+/// The partition of what all tunnels have in common.
+pub const TUNNELS: &str = "TUNNELS";
+/// How the sort keys of tunnels begin that AWS may have.
+pub const LIVE: &str = "LIVE#";
+
+/// The partition that lists a device's tunnels.
+pub fn tunnels_partition(thing: &ThingName) -> String {
+    format!("{TUNNELS}#{thing}")
 }
 
 /// The partition that holds everything of one device.

@@ -5,14 +5,20 @@
 //! tunnel whose opening was not answered is found by its description, closed and
 //! opened again. A record holds no token. It is never changed once the tunnel
 //! is closed: together the records are the audit trail.
+//!
+//! A tunnel that waits is opened by its own request, repeated: its token has to
+//! have somebody to go to.
 
+pub mod message;
 pub mod pace;
 pub mod request;
 #[cfg(test)]
 mod tests;
+pub mod view;
 
 use serde::{Deserialize, Serialize};
 
+use crate::device::{DeviceRecord, DeviceStatus};
 use crate::failure::Failure;
 use crate::names::ThingName;
 use crate::quote::quoted;
@@ -22,6 +28,9 @@ use request::TunnelRequest;
 const MINUTE_MILLIS: u64 = 60_000;
 /// How many rotations a record names; AWS has no such bound, a person does.
 const MOST_EVENTS: usize = 50;
+/// For so long after somebody was at work on an opening its request may be
+/// repeated; then it is given up.
+const PATIENCE_MILLIS: u64 = 2 * MINUTE_MILLIS;
 
 /// A tunnel's id, ours: AWS's is known only once it is open.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -118,6 +127,8 @@ pub enum Ending {
     DeviceRemoved,
     /// AWS would not open it.
     Refused,
+    /// Its opening was not answered, and nobody asked again.
+    Abandoned,
 }
 
 /// Something that happened to a tunnel.
@@ -151,6 +162,9 @@ pub struct Tunnel {
     pub aws_tunnel_id: Option<String>,
     /// Until when it waits for the device, or until when it is open.
     pub until: Moment,
+    /// Until when somebody is at work on its opening, or was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_until: Option<Moment>,
     /// What happened, the first first.
     pub events: Vec<Event>,
     /// Why it was closed.
@@ -169,6 +183,26 @@ pub enum Next {
     Expires(Moment),
     /// Nothing more.
     Ended,
+}
+
+/// The device, if a tunnel may lead to it.
+///
+/// # Errors
+/// `NotFound` without such a device; `Conflict` while it is not ACTIVE, or a
+/// case of compromise is open for it: somebody else may sit at its end.
+pub fn admit<'a>(
+    name: &ThingName,
+    device: Option<&'a DeviceRecord>,
+) -> Result<&'a DeviceRecord, Failure> {
+    let device = DeviceRecord::active(name, device, "Only an ACTIVE device has tunnels.")?;
+    match &device.case_id {
+        None => Ok(device),
+        Some(case) => Err(Failure::conflict(
+            "thingName",
+            format!("the case {case} is open for {name}"),
+            "Close the case first.",
+        )),
+    }
 }
 
 impl Tunnel {
@@ -209,11 +243,50 @@ impl Tunnel {
             thing_name,
             aws_tunnel_id: None,
             until,
+            lease_until: None,
             events: Vec::new(),
             ending: None,
         };
         tunnel.note("asked", by, now);
         Ok(tunnel)
+    }
+
+    /// Whether a request that comes again is the one that this is of.
+    ///
+    /// # Errors
+    /// `Conflict` for `idempotencyKey` where it asks for something else.
+    pub fn asked_again(&self, thing: &ThingName, request: &TunnelRequest) -> Result<(), Failure> {
+        if self.thing_name == *thing && self.request == *request {
+            return Ok(());
+        }
+        Err(Failure::conflict(
+            "idempotencyKey",
+            "another tunnel was asked for with this key",
+            "Send a key of its own with every request.",
+        ))
+    }
+
+    /// Somebody sets to work on its opening, alone until then.
+    ///
+    /// # Errors
+    /// `Busy` while somebody else is at it.
+    pub fn take_up(mut self, now: Moment, until: Moment) -> Result<Self, Failure> {
+        if let Some(lease) = self.lease_until.filter(|lease| now < *lease) {
+            let seconds = now.until(lease).div_ceil(1000);
+            let reason = "the tunnel is being opened at this moment";
+            return Err(Failure::busy(reason, seconds));
+        }
+        self.lease_until = Some(until);
+        self.version += 1;
+        Ok(self)
+    }
+
+    /// They stop, and it is not open.
+    #[must_use]
+    pub fn put_down(mut self, now: Moment) -> Self {
+        self.lease_until = Some(now);
+        self.version += 1;
+        self
     }
 
     /// What comes next, after [`settle`](Self::settle).
@@ -237,8 +310,42 @@ impl Tunnel {
                 let until = self.until;
                 self.close(Ending::Expired, "time", until)
             }
+            Status::Opening if self.is_abandoned(now) => self.close(Ending::Abandoned, "time", now),
             _ => self,
         }
+    }
+
+    fn is_abandoned(&self, now: Moment) -> bool {
+        let since = self.lease_until.unwrap_or(self.until);
+        now >= since.plus_millis(PATIENCE_MILLIS)
+    }
+
+    /// AWS has it no more, or closed, and nobody did that here: the device's
+    /// record says whether a deletion or a case has.
+    #[must_use]
+    pub fn vanished(self, device: Option<&DeviceRecord>, now: Moment) -> Self {
+        match self.removal(device) {
+            Some(by) => self.close(Ending::DeviceRemoved, &by, now),
+            None => self.close(Ending::ClosedOutside, "AWS", now),
+        }
+    }
+
+    /// What has removed its device, if something has: a tunnel to it is to be
+    /// closed.
+    pub fn removal(&self, device: Option<&DeviceRecord>) -> Option<String> {
+        let Some(device) = device else {
+            return Some("a deletion".to_owned());
+        };
+        if device.status == DeviceStatus::Deleting {
+            return Some(format!("deletion {}", device.operation_id));
+        }
+        // A device made since under the same name is another one.
+        let asked = self.events.first().map_or(Moment(0), |event| event.at);
+        if device.created_at > asked {
+            return Some("a deletion".to_owned());
+        }
+        let case = device.case_id.as_ref();
+        case.map(|case| format!("case {case}"))
     }
 
     /// The device connected: it is to be opened.
@@ -274,6 +381,7 @@ impl Tunnel {
         self.status = Status::Open;
         self.aws_tunnel_id = Some(aws_tunnel_id.to_owned());
         self.until = called_at.plus_millis(self.request.minutes.millis());
+        self.lease_until = None;
         self.note("opened", "AWS", called_at);
         Ok(self)
     }
@@ -302,6 +410,17 @@ impl Tunnel {
         self
     }
 
+    /// Whether AWS may have something that is to be closed there: it closes by
+    /// itself only what has lived its time.
+    pub fn may_linger(&self) -> bool {
+        match self.ending {
+            None | Some(Ending::Expired | Ending::NeverConnected | Ending::ClosedOutside) => false,
+            Some(Ending::Closed | Ending::DeviceRemoved | Ending::Refused | Ending::Abandoned) => {
+                true
+            }
+        }
+    }
+
     fn note(&mut self, what: &str, by: &str, at: Moment) {
         self.version += 1;
         let last = what == "closed";
@@ -314,6 +433,7 @@ impl Tunnel {
         }
     }
 
+    /// That it cannot be done to a tunnel that stands so.
     fn refused(&self, verb: &str) -> Failure {
         let stands = match self.status {
             Status::Queued => "waits for its device",

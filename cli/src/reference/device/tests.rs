@@ -127,6 +127,7 @@ impl Bench {
         let habits = Habits {
             first_firmware: "1.0.0".into(),
             jobs: scratch.jobs(),
+            tunnels: Arc::default(),
             telemetry_every: Duration::from_millis(20),
             repeat_every: Duration::from_millis(100),
             misbehaviour,
@@ -299,6 +300,7 @@ async fn a_broker_that_is_not_there_is_waited_for() {
     let habits = Habits {
         first_firmware: "1.0.0".into(),
         jobs: scratch.jobs(),
+        tunnels: Arc::default(),
         telemetry_every: Duration::from_secs(1),
         repeat_every: Duration::from_secs(1),
         misbehaviour: None,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::failure::Failure;
 use crate::fields::Fields;
 use crate::quote::quoted;
+use crate::request::one_key;
 
 const REMEDY: &str = "Send services, minutes and reason.";
 const LONGEST_REASON: usize = 500;
@@ -71,30 +72,55 @@ pub struct TunnelRequest {
 }
 
 impl TunnelRequest {
-    /// Reads the body of `POST /devices/{thingName}/tunnels`. `known` are the
-    /// services that devices of this stack offer.
+    /// Reads the body of `POST /devices/{thingName}/tunnels`, and the
+    /// idempotency key in it or beside it. `known` are the services that
+    /// devices of this stack offer.
     ///
     /// # Errors
     /// `Invalid`, with the field.
-    pub fn parse(body: &[u8], known: &BTreeSet<String>) -> Result<Self, Failure> {
+    pub fn parse(
+        body: &[u8],
+        header_key: Option<&str>,
+        known: &BTreeSet<String>,
+    ) -> Result<(Self, Option<String>), Failure> {
         let mut fields = Fields::parse(body, REMEDY)?;
         let services: BTreeSet<String> = fields.texts("services")?.into_iter().collect();
         let minutes = fields.number("minutes")?;
         let reason = fields.required_text("reason")?;
         let wait = fields.number("waitMinutes")?;
+        let key = one_key(fields.text("idempotencyKey")?.as_deref(), header_key)?;
         fields.end()?;
         check_services(&services, known)?;
         let minutes = minutes.ok_or_else(|| {
             let remedy = "Say for how long, from 1 to 720.";
             Failure::invalid("minutes", "minutes is missing", remedy)
         })?;
-        Ok(Self {
+        let request = Self {
             services,
             minutes: Minutes::new(minutes)?,
             reason: checked_reason(&reason)?,
             wait_minutes: wait.map(checked_wait).transpose()?,
-        })
+        };
+        Ok((request, key))
     }
+}
+
+/// The services that a stack's parameter names, separated by commas.
+///
+/// # Errors
+/// `Bug` for a name that AWS does not take, or for none.
+pub fn known_services(text: &str) -> Result<BTreeSet<String>, Failure> {
+    let names = text.split(',').map(|name| name.trim().to_owned());
+    let names: BTreeSet<_> = names.collect();
+    let fits = |name: &String| {
+        let mut bytes = name.bytes();
+        (1..=128).contains(&name.len())
+            && bytes.all(|b| b.is_ascii_alphanumeric() || b":_-".contains(&b))
+    };
+    if names.iter().all(fits) {
+        return Ok(names);
+    }
+    Err(Failure::bug(format!("{text:?} names no services")))
 }
 
 fn check_services(services: &BTreeSet<String>, known: &BTreeSet<String>) -> Result<(), Failure> {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::names::OperationId;
 
 fn known() -> BTreeSet<String> {
     BTreeSet::from(["SSH".to_owned(), "VNC".to_owned()])
@@ -17,7 +18,9 @@ fn body() -> Value {
 fn request(wait: Option<u16>) -> TunnelRequest {
     let mut body = body();
     body["waitMinutes"] = json!(wait);
-    TunnelRequest::parse(body.to_string().as_bytes(), &known()).unwrap()
+    TunnelRequest::parse(body.to_string().as_bytes(), None, &known())
+        .unwrap()
+        .0
 }
 
 fn ask(presence: Presence, wait: Option<u16>) -> Result<Tunnel, Failure> {
@@ -48,7 +51,7 @@ fn what_is_refused() {
     ] {
         let mut sent = body();
         sent[field] = value;
-        let read = TunnelRequest::parse(sent.to_string().as_bytes(), &known());
+        let read = TunnelRequest::parse(sent.to_string().as_bytes(), None, &known());
         let failure = read.expect_err(&sent.to_string());
         assert_eq!(failure.field.as_deref(), Some(field), "{sent}: {failure}");
     }
@@ -60,7 +63,7 @@ fn what_is_refused() {
     }
     let mut more = body();
     more["port"] = json!(22);
-    assert!(TunnelRequest::parse(more.to_string().as_bytes(), &known()).is_err());
+    assert!(TunnelRequest::parse(more.to_string().as_bytes(), None, &known()).is_err());
 }
 
 #[test]
@@ -86,6 +89,93 @@ fn a_device_that_is_not_there_is_refused_or_waited_for() {
         (ended.next(), ended.ending),
         (Next::Ended, Some(Ending::NeverConnected))
     );
+}
+
+#[test]
+fn one_at_a_time_opens_it_and_nobody_for_ever() {
+    let asked = ask(Presence::Connected, None).unwrap();
+    let taken = asked.take_up(Moment(0), Moment(30_000)).unwrap();
+    let other = taken.clone().take_up(Moment(29_001), Moment(60_000));
+    assert_eq!(other.unwrap_err().retry_after, Some(1));
+    let down = taken.clone().put_down(Moment(5_000));
+    assert!(down.clone().take_up(Moment(5_000), Moment(9_000)).is_ok());
+    for (tunnel, last) in [(down, 5_000), (taken, 30_000)] {
+        let limit = Moment(last + PATIENCE_MILLIS);
+        let before = tunnel.clone().settle(Moment(limit.0 - 1));
+        assert_eq!(before.next(), Next::Open);
+        let after = tunnel.settle(limit);
+        assert_eq!(after.ending, Some(Ending::Abandoned));
+        assert!(after.may_linger());
+    }
+}
+
+#[test]
+fn the_same_key_asks_for_the_same() {
+    let tunnel = ask(Presence::Connected, None).unwrap();
+    let (thing, other) = (tunnel.thing_name.clone(), ThingName::parse("x").unwrap());
+    assert!(tunnel.asked_again(&thing, &request(None)).is_ok());
+    assert!(tunnel.asked_again(&other, &request(None)).is_err());
+    assert!(tunnel.asked_again(&thing, &request(Some(5))).is_err());
+}
+
+#[test]
+fn what_ends_with_its_device_says_so() {
+    let operation = OperationId::from_random([1; 16]);
+    let deletion = format!("deletion {operation}");
+    let record = |more: Value| -> DeviceRecord {
+        let mut record = json!({
+            "thingName": "milan-1", "groups": [], "status": "ACTIVE", "custody": "device",
+            "createdBy": operation, "operationId": operation, "createdAt": 0, "listingShard": "",
+        });
+        let fields = record.as_object_mut().unwrap();
+        fields.extend(more.as_object().unwrap().clone());
+        serde_json::from_value(record).unwrap()
+    };
+    let thing = ThingName::parse("milan-1").unwrap();
+    for (device, admitted, by) in [
+        (Some(record(json!({}))), true, None),
+        (None, false, Some("a deletion")),
+        (
+            Some(record(json!({"status": "DELETING"}))),
+            false,
+            Some(deletion.as_str()),
+        ),
+        (
+            Some(record(json!({"createdAt": 1}))),
+            true,
+            Some("a deletion"),
+        ),
+        (
+            Some(record(
+                json!({"caseId": "case-00000000000000000000000000000000"}),
+            )),
+            false,
+            Some("case case-00000000000000000000000000000000"),
+        ),
+    ] {
+        assert_eq!(admit(&thing, device.as_ref()).is_ok(), admitted);
+        let open = ask(Presence::Connected, None).unwrap();
+        let open = open.opened("aws-1", Moment(0)).unwrap();
+        let gone = open.vanished(device.as_ref(), Moment(7));
+        let ending = match by {
+            Some(_) => Ending::DeviceRemoved,
+            None => Ending::ClosedOutside,
+        };
+        let last = gone.events.last().unwrap();
+        assert_eq!(
+            (gone.ending, last.by.as_str()),
+            (Some(ending), by.unwrap_or("AWS"))
+        );
+    }
+}
+
+#[test]
+fn services_of_a_stack() {
+    let read = |text| request::known_services(text).map(Vec::from_iter);
+    assert_eq!(read("SSH, VNC").unwrap(), ["SSH", "VNC"]);
+    for wrong in ["", "SSH,", "S S"] {
+        read(wrong).unwrap_err();
+    }
 }
 
 #[test]

@@ -1,0 +1,189 @@
+//! One connection to the proxy server, and the streams that go through it.
+//!
+//! What is read and what is written have a task each: two ends that both wait
+//! until the other has read would wait for ever. Between them and TCP are
+//! channels that hold few messages, so a slow reader slows its writer down, at
+//! the other end of the tunnel, and nothing piles up here.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Duration;
+
+use lamplighter_domain::tunnel::message::{Frames, Kind, Message};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{interval, timeout};
+
+use super::websocket::{self, Frame, Reader, Writer};
+use super::{Cut, Side, Way};
+
+/// How many messages wait in one direction of one stream.
+const QUEUE: usize = 8;
+/// How much is read from TCP at once; the protocol allows four times as much.
+const PIECE: usize = 16 * 1024;
+/// Firewalls forget connections on which nothing is said for a minute or so.
+const PING_EVERY: Duration = Duration::from_secs(30);
+/// For what is still to be said, when leaving.
+const LEAVE: Duration = Duration::from_secs(1);
+
+/// What is to be said.
+enum Out {
+    Message(Message),
+    Pong(Vec<u8>),
+}
+
+/// A live connection.
+pub(super) struct Link {
+    reader: Reader,
+    frames: Frames,
+    out: mpsc::Sender<Out>,
+    open: BTreeMap<String, Stream>,
+    tasks: JoinSet<()>,
+}
+
+/// A stream, as the tunnel sees it.
+struct Stream {
+    id: i32,
+    to_tcp: mpsc::Sender<Vec<u8>>,
+}
+
+impl Link {
+    pub(super) async fn open(way: &Way, side: Side) -> Result<Self, Cut> {
+        let (reader, writer) = websocket::connect(way, side).await?;
+        let (out, waiting) = mpsc::channel(QUEUE);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(say(writer, waiting));
+        Ok(Self {
+            reader,
+            frames: Frames::default(),
+            out,
+            open: BTreeMap::new(),
+            tasks,
+        })
+    }
+
+    /// The next messages; none, if what came was less than one. Whoever stops
+    /// waiting for them loses nothing.
+    pub(super) async fn next(&mut self) -> Result<Vec<Message>, Cut> {
+        match self.reader.next().await {
+            Ok(Frame::Bytes(bytes)) => {
+                self.frames.push(&bytes);
+                let messages = self.frames.take();
+                messages.map_err(|malformed| Cut::Lost(malformed.to_string()))
+            }
+            Ok(Frame::Ping(payload)) => {
+                // Where the queue is full, what is in it shows that we live.
+                let _ = self.out.try_send(Out::Pong(payload));
+                Ok(Vec::new())
+            }
+            Ok(Frame::Close) => Err(Cut::Lost("the proxy server has closed it".to_owned())),
+            Err(reason) => Err(Cut::Lost(reason)),
+        }
+    }
+
+    pub(super) async fn send(&self, message: Message) {
+        // If nobody takes it, the connection is over, and its reader says so.
+        let _ = self.out.send(Out::Message(message)).await;
+    }
+
+    /// A stream begins; one that the service had is over. `ended` is told when
+    /// this one is.
+    pub(super) fn begin(
+        &mut self,
+        service: &str,
+        id: i32,
+        tcp: impl Future<Output = io::Result<TcpStream>> + Send + 'static,
+        ended: Option<oneshot::Sender<()>>,
+    ) {
+        let (to_tcp, from_tunnel) = mpsc::channel(QUEUE);
+        self.open.insert(service.to_owned(), Stream { id, to_tcp });
+        while self.tasks.try_join_next().is_some() {}
+        let (out, service) = (self.out.clone(), service.to_owned());
+        self.tasks.spawn(async move {
+            if let Ok(tcp) = tcp.await {
+                pipe(tcp, from_tunnel, &out, &service, id).await;
+            }
+            let over = Message::of(Kind::StreamReset, &service, id);
+            let _ = out.send(Out::Message(over)).await;
+            drop(ended);
+        });
+    }
+
+    /// What the tunnel says of streams. A message of one that is over is stale.
+    pub(super) async fn take(&mut self, message: Message) {
+        let current = |stream: &&Stream| stream.id == message.stream_id;
+        match message.kind {
+            Kind::Data => {
+                let stream = self.open.get(&message.service).filter(current);
+                if let Some(stream) = stream
+                    && stream.to_tcp.send(message.payload).await.is_err()
+                {
+                    self.open.remove(&message.service);
+                }
+            }
+            Kind::StreamReset => {
+                if self.open.get(&message.service).filter(current).is_some() {
+                    self.open.remove(&message.service);
+                }
+            }
+            Kind::SessionReset => self.open.clear(),
+            Kind::StreamStart | Kind::ServiceIds | Kind::Other(_) => {}
+        }
+    }
+}
+
+/// Says what is to be said.
+async fn say(mut writer: Writer, mut waiting: mpsc::Receiver<Out>) {
+    let mut ping = interval(PING_EVERY);
+    ping.tick().await;
+    loop {
+        let said = tokio::select! {
+            out = waiting.recv() => match out {
+                Some(Out::Message(message)) => writer.bytes(&message.frame()).await,
+                Some(Out::Pong(payload)) => writer.pong(&payload).await,
+                None => break,
+            },
+            _ = ping.tick() => writer.ping().await,
+        };
+        if said.is_err() {
+            return;
+        }
+    }
+    let _ = timeout(LEAVE, writer.close()).await;
+}
+
+/// Carries a TCP connection until either side ends it. What has come through
+/// the tunnel by then is still delivered if it was the tunnel.
+async fn pipe(
+    tcp: TcpStream,
+    mut from_tunnel: mpsc::Receiver<Vec<u8>>,
+    out: &mpsc::Sender<Out>,
+    service: &str,
+    id: i32,
+) {
+    let _ = tcp.set_nodelay(true);
+    let (mut read, mut write) = tcp.into_split();
+    let up = async {
+        let mut buffer = vec![0; PIECE];
+        while let Ok(length @ 1..) = read.read(&mut buffer).await {
+            let data = Message::data(service, id, &buffer[..length]);
+            if out.send(Out::Message(data)).await.is_err() {
+                return;
+            }
+        }
+    };
+    let down = async {
+        while let Some(bytes) = from_tunnel.recv().await {
+            if write.write_all(&bytes).await.is_err() {
+                return;
+            }
+        }
+        let _ = write.shutdown().await;
+    };
+    tokio::select! {
+        () = up => {}
+        () = down => {}
+    }
+}
