@@ -16,7 +16,8 @@ pub fn trace() -> String {
     format!("1-5759e988-{:0>24}", token())
 }
 
-pub(crate) fn token() -> String {
+/// A text that no other call brings.
+pub fn token() -> String {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let micros = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
