@@ -130,7 +130,7 @@ fn members(cloud: &Cloud) -> (Vec<String>, i64) {
                     .as_str()
                     .unwrap()
                     .parse::<i64>()
-                    .unwrap()
+                    .unwrap();
             }
             _ => members.push(format!("{pk} {sk}")),
         }
