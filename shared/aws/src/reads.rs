@@ -1,18 +1,10 @@
 //! Reads of the registry's table beyond one item and one partition.
 
-use std::time::Duration;
-
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, Select};
+use aws_sdk_dynamodb::types::{AttributeValue, Select};
 use lamplighter_domain::Failure;
 
 use crate::failure;
-use crate::table::{Item, Key, Table};
-
-/// `BatchGetItem` takes at most this many keys.
-const MOST_KEYS: usize = 100;
-/// How often what it has left out is asked for again.
-const MOST_TRIES: u32 = 6;
-const PAUSE: Duration = Duration::from_millis(50);
+use crate::table::{Item, Table};
 
 impl Table {
     /// Every item of a partition whose sort key begins so, read consistently.
@@ -53,41 +45,5 @@ impl Table {
             all += u64::try_from(page.count).unwrap_or_default();
         }
         Ok(all)
-    }
-
-    /// The items with these keys, as far as there are any, read consistently;
-    /// in no order.
-    pub(crate) async fn get_all(&self, keys: &[Key]) -> Result<Vec<Item>, Failure> {
-        let mut items = Vec::new();
-        for chunk in keys.chunks(MOST_KEYS) {
-            let mut left = chunk.iter().map(Key::item).collect::<Vec<_>>();
-            for attempt in 0.. {
-                let asked = KeysAndAttributes::builder()
-                    .set_keys(Some(left))
-                    .consistent_read(true)
-                    .build()
-                    .map_err(crate::table::incomplete)?;
-                let answer = self
-                    .client
-                    .batch_get_item()
-                    .request_items(&self.name, asked)
-                    .send()
-                    .await
-                    .map_err(|error| failure::of("dynamodb:BatchGetItem", &error))?;
-                for found in answer.responses.unwrap_or_default().into_values() {
-                    items.extend(found);
-                }
-                let unread = answer.unprocessed_keys.unwrap_or_default();
-                left = unread.into_values().flat_map(|left| left.keys).collect();
-                if left.is_empty() {
-                    break;
-                }
-                if attempt == MOST_TRIES {
-                    return Err(Failure::busy("the registry is busy", 1));
-                }
-                tokio::time::sleep(PAUSE * 2_u32.pow(attempt)).await;
-            }
-        }
-        Ok(items)
     }
 }

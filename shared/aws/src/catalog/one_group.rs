@@ -162,20 +162,18 @@ impl Catalogs {
         names: &[ThingName],
         trial: &mut Trial,
     ) -> Result<(), Failure> {
-        let documents: Vec<_> = names.iter().map(Key::document).collect();
-        let memberships: Vec<_> = names.iter().map(Key::membership).collect();
+        let documents = names.iter().map(Key::document).collect();
+        let memberships = names.iter().map(Key::membership).collect();
         let (documents, memberships) = futures_util::try_join!(
-            self.table.get_all(&documents),
-            self.table.get_all(&memberships)
+            self.table.get_all::<DocumentRow>(documents),
+            self.table.get_all::<MembershipRow>(memberships)
         )?;
         let mut before = BTreeMap::<ThingName, BTreeSet<GroupName>>::new();
-        for item in memberships {
-            let row: MembershipRow = table::read(item)?;
+        for row in memberships {
             before.insert(row.thing_name, row.groups.into_keys().collect());
         }
         let mut known = 0;
-        for item in documents {
-            let row: DocumentRow = table::read(item)?;
+        for row in documents {
             let after = definitions.groups_of(&row);
             let before = before.remove(&row.thing_name).unwrap_or_default();
             trial.take(&row.thing_name, &before, &after);
