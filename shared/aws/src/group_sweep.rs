@@ -15,7 +15,7 @@ use lamplighter_domain::Failure;
 use lamplighter_domain::building::{Beginning, RemovedRow, ShardRow, begin, is_complete, standing};
 use lamplighter_domain::catalog::DefinitionStatus;
 use lamplighter_domain::device::listing_shard;
-use lamplighter_domain::membership::{Definitions, MEMBER_SHARDS, MembershipRow};
+use lamplighter_domain::membership::{Definitions, MEMBER_SHARDS, MemberRow, MembershipRow};
 use lamplighter_domain::names::{GroupName, ThingName};
 use serde::{Deserialize, Serialize};
 
@@ -232,12 +232,15 @@ impl Groups {
                 .filter(|group| groups.contains(group));
             wanted.extend(groups.map(|group| Key::member(&group, &row.thing_name)));
         }
-        let keys: Vec<_> = groups
+        let keys = groups
             .iter()
             .flat_map(|group| devices.iter().map(|name| Key::member(group, name)))
             .collect();
-        let found = self.table.get_all(&keys).await?;
-        let found: BTreeSet<_> = found.iter().filter_map(Key::of).collect();
+        let found: Vec<MemberRow> = self.table.get_all(keys).await?;
+        let found: BTreeSet<_> = found
+            .iter()
+            .map(|row| Key::member(&row.group_name, &row.thing_name))
+            .collect();
         let disagrees = |name: &ThingName| {
             groups.iter().any(|group| {
                 let key = Key::member(group, name);
