@@ -225,18 +225,18 @@ impl Groups {
     ) -> Result<Vec<ThingName>, Failure> {
         let keys: Vec<_> = devices.iter().map(Key::membership).collect();
         let mut wanted = BTreeSet::new();
-        for row in self.table.rows::<MembershipRow>(&keys).await? {
+        for row in self.table.get_all::<MembershipRow>(&keys).await? {
             let groups = row
                 .groups
                 .into_keys()
                 .filter(|group| groups.contains(group));
             wanted.extend(groups.map(|group| Key::member(&group, &row.thing_name)));
         }
-        let keys = groups
+        let keys: Vec<_> = groups
             .iter()
             .flat_map(|group| devices.iter().map(|name| Key::member(group, name)))
             .collect();
-        let found: Vec<MemberRow> = self.table.get_all(keys).await?;
+        let found: Vec<MemberRow> = self.table.get_all(&keys).await?;
         let found: BTreeSet<_> = found
             .iter()
             .map(|row| Key::member(&row.group_name, &row.thing_name))

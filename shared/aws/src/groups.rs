@@ -176,9 +176,9 @@ impl Groups {
         names: impl IntoIterator<Item = &'a ThingName>,
     ) -> Result<BTreeMap<ThingName, Stored>, Failure> {
         let keys: Vec<_> = names.into_iter().map(Key::document).collect();
-        let documents: Vec<DocumentRow> = self.table.rows(&keys).await?;
+        let documents: Vec<DocumentRow> = self.table.get_all(&keys).await?;
         let keys = documents.iter().map(|row| Key::membership(&row.thing_name));
-        let memberships: Vec<MembershipRow> = self.table.rows(&keys.collect::<Vec<_>>()).await?;
+        let memberships: Vec<MembershipRow> = self.table.get_all(&keys.collect::<Vec<_>>()).await?;
         let memberships = memberships.into_iter();
         let mut memberships: BTreeMap<_, _> = memberships
             .map(|row| (row.thing_name.clone(), row))

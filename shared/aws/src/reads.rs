@@ -61,16 +61,13 @@ impl Table {
         Ok(all)
     }
 
-    /// What [`get_all`](Self::get_all) finds, read.
-    pub(crate) async fn rows<T: DeserializeOwned>(&self, keys: &[Key]) -> Result<Vec<T>, Failure> {
-        let items = self.get_all(keys).await?;
-        items.into_iter().map(table::read).collect()
-    }
-
     /// The items with these keys, as far as there are any, read consistently;
     /// in no order.
-    pub(crate) async fn get_all(&self, keys: &[Key]) -> Result<Vec<Item>, Failure> {
-        let mut items = Vec::new();
+    pub(crate) async fn get_all<T: DeserializeOwned>(
+        &self,
+        keys: &[Key],
+    ) -> Result<Vec<T>, Failure> {
+        let mut rows = Vec::new();
         for chunk in keys.chunks(MOST_KEYS) {
             let mut left = chunk.iter().map(Key::item).collect::<Vec<_>>();
             for attempt in 0.. {
@@ -86,8 +83,9 @@ impl Table {
                     .send()
                     .await
                     .map_err(|error| failure::of("dynamodb:BatchGetItem", &error))?;
-                for found in answer.responses.unwrap_or_default().into_values() {
-                    items.extend(found);
+                let found = answer.responses.unwrap_or_default();
+                for item in found.into_values().flatten() {
+                    rows.push(table::read(item)?);
                 }
                 let unread = answer.unprocessed_keys.unwrap_or_default();
                 left = unread.into_values().flat_map(|left| left.keys).collect();
@@ -100,6 +98,6 @@ impl Table {
                 tokio::time::sleep(PAUSE * 2_u32.pow(attempt)).await;
             }
         }
-        Ok(items)
+        Ok(rows)
     }
 }

@@ -165,8 +165,8 @@ impl Catalogs {
         let documents: Vec<_> = names.iter().map(Key::document).collect();
         let memberships: Vec<_> = names.iter().map(Key::membership).collect();
         let (documents, memberships) = futures_util::try_join!(
-            self.table.rows::<DocumentRow>(&documents),
-            self.table.rows::<MembershipRow>(&memberships)
+            self.table.get_all::<DocumentRow>(&documents),
+            self.table.get_all::<MembershipRow>(&memberships)
         )?;
         let mut before = BTreeMap::<ThingName, BTreeSet<GroupName>>::new();
         for row in memberships {
