@@ -40,7 +40,8 @@ async fn a_device_enters_when_it_is_created_and_leaves_when_it_is_deleted() {
     let mut org = Organisation::new();
     let mut dim = definition(&org, "dim", "attributes.wattage<80");
     dim["onEnter"] = json!({"job": org.of("job")});
-    let document = json!({"version": "1.0", "steps": []});
+    let step = json!({"name": "Dim", "type": "runHandler", "input": {"handler": "dim.sh"}});
+    let document = json!({"version": "1.0", "steps": [{"action": step}]});
     org.catalog["jobTemplates"] = json!([{"name": org.of("job"), "document": document}]);
     let all_of = |org: &Organisation| {
         vec![
