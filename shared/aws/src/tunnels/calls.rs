@@ -32,7 +32,7 @@ pub(super) enum Opened {
 
 impl Tunnels {
     /// Whether the device is connected at this moment: its client id is its
-    /// name ("GetConnection", AWS IoT Core Data Plane API Reference).
+    /// name (`GetConnection`, AWS IoT Core Data Plane API Reference).
     pub(super) async fn presence(&self, thing: &ThingName) -> Result<Presence, Failure> {
         match self
             .data

@@ -1,5 +1,5 @@
 //! What local proxies say to each other through a tunnel: version 2 of the
-//! protocol ("V2WebSocketProtocolGuide", aws-iot-securetunneling-localproxy).
+//! protocol (`V2WebSocketProtocolGuide`, aws-iot-securetunneling-localproxy).
 //!
 //! A frame is two bytes of length and a Protocol Buffers message. WebSocket's
 //! own frames say nothing about where one begins, so what comes is one sequence
@@ -278,7 +278,7 @@ mod tests {
     fn frames_are_found_however_they_are_cut() {
         let sent = [
             Message::of(Kind::StreamStart, "SSH", 1),
-            Message::data("SSH", 1, &[7; MOST_PAYLOAD + 1]),
+            Message::data("SSH", 1, &vec![7; MOST_PAYLOAD + 1]),
             Message::of(Kind::SessionReset, "", 0),
         ];
         assert_eq!(sent[1].payload.len(), MOST_PAYLOAD);
