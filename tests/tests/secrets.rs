@@ -293,7 +293,7 @@ async fn a_tunnels_token_shows_nowhere() {
     let since = now();
     let mut light = tunnels::Light::connected(&cloud).await;
     let open = deliver(&cloud, &light.open()).await.expect(201);
-    let id = open["tunnelId"].as_str().expect("an id");
+    let id = open["tunnelId"].as_str().expect("an id").to_owned();
     let rotation = Ask::new("POST", format!("/tunnels/{id}/rotation"));
     let rotated = deliver(&cloud, &rotation).await.expect(200);
     let shown = Ask::new("GET", format!("/tunnels/{id}"));
@@ -310,7 +310,7 @@ async fn a_tunnels_token_shows_nowhere() {
     let logged = logs(&cloud, since).await;
     let queued = queues(&cloud).await;
     assert!(
-        registry.contains(id) && logged.contains(id),
+        registry.contains(&id) && logged.contains(&id),
         "they were read"
     );
     for (place, text) in [

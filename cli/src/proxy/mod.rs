@@ -10,6 +10,8 @@ mod destination;
 mod endpoint;
 mod link;
 mod source;
+#[cfg(test)]
+mod tests;
 mod websocket;
 
 use std::time::Duration;

@@ -156,7 +156,7 @@ fn accept(head: &str, key: &str) -> Result<(), Cut> {
     Ok(())
 }
 
-fn answer_to(key: &str) -> String {
+pub(super) fn answer_to(key: &str) -> String {
     let digest = digest(&SHA1_FOR_LEGACY_USE_ONLY, format!("{key}{GUID}").as_bytes());
     STANDARD.encode(digest)
 }

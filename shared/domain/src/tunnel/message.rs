@@ -1,5 +1,5 @@
 //! What local proxies say to each other through a tunnel: version 2 of the
-//! protocol ("`V2WebSocketProtocolGuide`", aws-iot-securetunneling-localproxy).
+//! protocol (`V2WebSocketProtocolGuide`, aws-iot-securetunneling-localproxy).
 //!
 //! A frame is two bytes of length and a Protocol Buffers message. WebSocket's
 //! own frames say nothing about where one begins, so what comes is one sequence

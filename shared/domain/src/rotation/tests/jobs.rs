@@ -18,7 +18,8 @@ fn a_job_says_what_the_word_would() {
     );
     let connected = Message::Connected(Moment(2));
     let heard = rotation.receive(&connected, &id(OLD), Moment(2)).unwrap();
-    assert_eq!(heard.reply, None, "the job waits for the device by itself");
+    let word = Reply::Renew(op(1), Moment(100), Reason::Due);
+    assert_eq!(heard.reply, Some(word), "the job may have been cancelled");
 
     let order = rotation.order(Moment(3));
     assert_eq!(order.job_id, format!("{PREFIX}{}", op(1)));

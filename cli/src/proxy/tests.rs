@@ -1,0 +1,166 @@
+//! Both ends against a proxy server in memory, which does what AWS's does with
+//! bytes: it passes them on.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lamplighter_domain::tunnel::message::{Kind, Message, SUBPROTOCOL};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Mutex, mpsc};
+use tokio::time::timeout;
+use zeroize::Zeroizing;
+
+use super::websocket::answer_to;
+use super::*;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+type Ends = Arc<[Mutex<Option<OwnedWriteHalf>>; 2]>;
+
+/// A server for one tunnel of SSH; each side may connect, the tokens being
+/// their names.
+async fn server() -> Endpoint {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let ends = Ends::default();
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            tokio::spawn(relay(tcp, Arc::clone(&ends)));
+        }
+    });
+    format!("ws://127.0.0.1:{port}").parse().unwrap()
+}
+
+async fn relay(mut tcp: TcpStream, ends: Ends) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(tcp.read_u8().await.unwrap());
+    }
+    let head = String::from_utf8(head).unwrap();
+    let header = |name: &str| {
+        let mut lines = head.lines().filter_map(|line| line.split_once(": "));
+        lines.find(|(each, _)| *each == name).unwrap().1.to_owned()
+    };
+    let side = usize::from(head.contains("local-proxy-mode=destination"));
+    if header("access-token") != ["source", "destination"][side] {
+        tcp.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            .await
+            .unwrap();
+        return;
+    }
+    let answer = answer_to(&header("Sec-WebSocket-Key"));
+    let accepted = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nsec-websocket-accept: {answer}\r\n\
+         sec-websocket-protocol: {SUBPROTOCOL}\r\n\r\n"
+    );
+    tcp.write_all(accepted.as_bytes()).await.unwrap();
+    let (mut read, mut write) = tcp.into_split();
+    let mut services = Message::of(Kind::ServiceIds, "", 0);
+    services.services = vec!["SSH".to_owned()];
+    write.write_all(&unmasked(&services.frame())).await.unwrap();
+    *ends[side].lock().await = Some(write);
+    // A client's frame: the length, the mask, and what is masked.
+    while let Ok(_first) = read.read_u8().await {
+        let length = match read.read_u8().await.unwrap() & 0x7f {
+            126 => usize::from(read.read_u16().await.unwrap()),
+            short => usize::from(short),
+        };
+        let mut mask = [0; 4];
+        read.read_exact(&mut mask).await.unwrap();
+        let mut payload = vec![0; length];
+        read.read_exact(&mut payload).await.unwrap();
+        for (byte, key) in payload.iter_mut().zip(mask.iter().cycle()) {
+            *byte ^= key;
+        }
+        if let Some(other) = &mut *ends[1 - side].lock().await {
+            other.write_all(&unmasked(&payload)).await.unwrap();
+        }
+    }
+}
+
+fn unmasked(payload: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(payload.len()).unwrap().to_be_bytes();
+    [&[0x82, 126][..], &length, payload].concat()
+}
+
+async fn echo() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((mut tcp, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (mut read, mut write) = tcp.split();
+                let _ = tokio::io::copy(&mut read, &mut write).await;
+            });
+        }
+    });
+    address
+}
+
+fn way(endpoint: &Endpoint, token: &str) -> Way {
+    Way::new(endpoint.clone(), Zeroizing::new(token.to_owned()))
+}
+
+/// A tunnel whose SSH is at this address; answers where it is reached.
+async fn tunnel(ssh: String) -> SocketAddr {
+    let endpoint = server().await;
+    let destination = way(&endpoint, "destination");
+    let services = Services::from([("SSH".to_owned(), ssh)]);
+    tokio::spawn(async move { serve(&destination, &services, |_| {}).await });
+    let (told, mut heard) = mpsc::unbounded_channel();
+    let source = way(&endpoint, "source");
+    tokio::spawn(async move {
+        let listen = ["0".parse().unwrap()];
+        carry(&source, &listen, |ports| told.send(ports[0].0).unwrap()).await
+    });
+    timeout(PATIENCE, heard.recv()).await.unwrap().unwrap()
+}
+
+async fn echoed(tcp: &mut TcpStream, sent: &[u8]) -> Vec<u8> {
+    let (mut read, mut write) = tcp.split();
+    let mut back = vec![0; sent.len()];
+    let both = async { tokio::join!(write.write_all(sent), read.read_exact(&mut back)) };
+    let (written, came) = timeout(PATIENCE, both).await.unwrap();
+    written.unwrap();
+    came.unwrap();
+    back
+}
+
+#[tokio::test]
+async fn bytes_go_through_one_connection_after_the_other() {
+    let address = tunnel(echo().await).await;
+    for size in [1, 1_000_000, 3] {
+        let mut tcp = TcpStream::connect(address).await.unwrap();
+        let sent: Vec<u8> = (0..size).map(|n: u32| n.to_le_bytes()[1]).collect();
+        assert!(echoed(&mut tcp, &sent).await == sent, "{size}");
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_is_not_there_ends_the_connection() {
+    let address = tunnel("127.0.0.1:1".to_owned()).await;
+    let mut tcp = TcpStream::connect(address).await.unwrap();
+    let mut rest = Vec::new();
+    let read = timeout(PATIENCE, tcp.read_to_end(&mut rest)).await.unwrap();
+    assert!(read.is_err() || rest.is_empty());
+}
+
+#[tokio::test]
+async fn a_token_of_the_other_side_is_refused_and_a_port_needs_its_service() {
+    let endpoint = server().await;
+    let wrong = way(&endpoint, "destination");
+    let refused = carry(&wrong, &["0".parse().unwrap()], |_| {}).await;
+    assert!(matches!(refused, Cut::Refused(_)), "{refused:?}");
+    let source = way(&endpoint, "source");
+    let unfit = carry(&source, &["VNC=0".parse().unwrap()], |_| {}).await;
+    assert!(matches!(unfit, Cut::Unfit(_)), "{unfit:?}");
+    let destination = way(&endpoint, "destination");
+    let unfit = serve(&destination, &Services::new(), |_| {}).await;
+    assert!(matches!(unfit, Cut::Unfit(_)), "{unfit:?}");
+    let nowhere = way(&"ws://127.0.0.1:1".parse().unwrap(), "source");
+    let lost = carry(&nowhere, &["0".parse().unwrap()], |_| {}).await;
+    assert!(matches!(lost, Cut::Lost(_)), "{lost:?}");
+}
