@@ -136,7 +136,7 @@ fn members(cloud: &Cloud) -> (Vec<String>, i64) {
                     .as_str()
                     .unwrap()
                     .parse::<i64>()
-                    .unwrap()
+                    .unwrap();
             }
             // What followers read.
             change if change.starts_with("CHANGE#") => {}

@@ -218,6 +218,7 @@ fn a_look_that_finds_nothing_is_the_proof_and_says_where_it_looked() {
             "thing",
             "principals",
             "memberships",
+            "dynamic groups",
             "classic shadow",
             "named shadows",
             "retained message on lights/milan-0001/state",
