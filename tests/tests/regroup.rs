@@ -221,7 +221,10 @@ async fn changed_meanwhile(fleet: &Fleet<'_>, dim: &str) {
                 assert!(of_a_definition.contains(&found), "half swept: {page}");
             }
         }
-        println!("{looks} looks, {complete} of them at a complete group");
+        assert!(
+            0 < complete && complete < looks,
+            "{complete} of {looks} looks"
+        );
     };
     futures_util::join!(newest, restless, reader);
 }
