@@ -221,7 +221,10 @@ async fn changed_meanwhile(fleet: &Fleet<'_>, dim: &str) {
                 assert!(of_a_definition.contains(&found), "half swept: {page}");
             }
         }
-        assert!(complete > 0, "never complete in {looks} looks");
+        assert!(
+            0 < complete && complete < looks,
+            "{complete} of {looks} looks"
+        );
     };
     futures_util::join!(newest, restless, reader);
 }

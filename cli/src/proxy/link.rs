@@ -124,7 +124,12 @@ impl Link {
                 }
             }
             Kind::StreamReset => {
-                if self.open.get(&message.service).filter(current).is_some() {
+                if self
+                    .open
+                    .get(&message.service)
+                    .as_ref()
+                    .is_some_and(current)
+                {
                     self.open.remove(&message.service);
                 }
             }

@@ -247,18 +247,15 @@ impl Writer {
 /// A client masks all it sends (RFC 6455, section 5.3).
 fn frame(opcode: u8, payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
     let mut out = vec![0x80 | opcode];
-    match payload.len() {
-        short @ 0..126 => out.push(0x80 | u8::try_from(short).unwrap_or_default()),
-        long => match u16::try_from(long) {
-            Ok(length) => {
-                out.push(0x80 | 126);
-                out.extend(length.to_be_bytes());
-            }
-            Err(_) => {
-                out.push(0x80 | 127);
-                out.extend((long as u64).to_be_bytes());
-            }
-        },
+    let length = payload.len();
+    if let Ok(short @ 0..126) = u8::try_from(length) {
+        out.push(0x80 | short);
+    } else if let Ok(middle) = u16::try_from(length) {
+        out.push(0xfe);
+        out.extend(middle.to_be_bytes());
+    } else {
+        out.push(0xff);
+        out.extend((length as u64).to_be_bytes());
     }
     out.extend(mask);
     out.extend(payload.iter().zip(mask.iter().cycle()).map(|(b, m)| b ^ m));
@@ -278,7 +275,7 @@ mod tests {
             b"\x82\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"
         );
         assert_eq!(frame(BINARY, &[0; 126], mask)[..4], *b"\x82\xfe\x00\x7e");
-        let long = frame(BINARY, &[0; 65536], mask);
+        let long = frame(BINARY, &vec![0; 65536], mask);
         assert_eq!(long[..10], *b"\x82\xff\0\0\0\0\0\x01\0\0");
     }
 

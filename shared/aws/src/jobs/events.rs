@@ -296,7 +296,7 @@ mod tests {
     #[test]
     fn what_is_none_of_ours_is_nothing_and_what_is_broken_is_refused() {
         for nothing in [
-            r#"{}"#,
+            r"{}",
             r#"{"eventType": "THING_EVENT", "operation": "UPDATED", "thingName": "x"}"#,
             r#"{"eventType": "JOB", "jobId": "theirs", "status": "CANCELED"}"#,
             r#"{"thingName": "x", "firmware": null}"#,
