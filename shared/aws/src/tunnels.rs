@@ -88,16 +88,12 @@ impl Tunnels {
         let tunnel = self
             .change(row, |tunnel| tunnel.rotate(by, clock::now()))
             .await?;
-        match self.new_tokens(&tunnel).await? {
-            Some(token) => Ok((tunnel, token)),
-            None => {
-                let gone = self.gone(tunnel).await?;
-                Err(gone
-                    .rotate(by, clock::now())
-                    .err()
-                    .unwrap_or_else(|| Failure::bug("a tunnel that AWS has not can be rotated")))
-            }
+        if let Some(token) = self.new_tokens(&tunnel).await? {
+            return Ok((tunnel, token));
         }
+        let gone = self.gone(tunnel).await?;
+        let refused = gone.rotate(by, clock::now()).err();
+        Err(refused.unwrap_or_else(|| Failure::bug("a tunnel that AWS has not can be rotated")))
     }
 
     /// Closes a tunnel; a second time changes nothing.
