@@ -124,7 +124,8 @@ impl Link {
                 }
             }
             Kind::StreamReset => {
-                if self.open.get(&message.service).filter(current).is_some() {
+                let stream = self.open.get(&message.service);
+                if stream.is_some_and(|stream| stream.id == message.stream_id) {
                     self.open.remove(&message.service);
                 }
             }

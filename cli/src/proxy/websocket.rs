@@ -29,6 +29,11 @@ const MOST_ANSWER: usize = 16 * 1024;
 /// RFC 6455, section 1.3.
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
+/// What a length's byte says instead: that two, or eight, follow.
+const LONG: u8 = 0x7e;
+const LONGER: u8 = 0x7f;
+const MASKED: u8 = 0x80;
+
 const CONTINUATION: u8 = 0;
 const BINARY: u8 = 2;
 const CLOSE: u8 = 8;
@@ -184,15 +189,15 @@ fn take(buffer: &mut Vec<u8>) -> Result<Option<Frame>, String> {
         let Some(&[first, second]) = buffer.first_chunk() else {
             return Ok(None);
         };
-        if second & 0x80 != 0 || first & 0x70 != 0 {
+        if second & MASKED != 0 || first & 0x70 != 0 {
             return Err("the server sends what no WebSocket server does".to_owned());
         }
         let (length, header) = match second {
-            126 => match buffer.get(2..4).and_then(<[u8]>::first_chunk) {
+            LONG => match buffer.get(2..4).and_then(<[u8]>::first_chunk) {
                 Some(bytes) => (usize::from(u16::from_be_bytes(*bytes)), 4),
                 None => return Ok(None),
             },
-            127 => match buffer.get(2..10).and_then(<[u8]>::first_chunk) {
+            LONGER => match buffer.get(2..10).and_then(<[u8]>::first_chunk) {
                 Some(bytes) => {
                     let length = u64::from_be_bytes(*bytes);
                     (usize::try_from(length).unwrap_or(usize::MAX), 10)
@@ -247,18 +252,17 @@ impl Writer {
 /// A client masks all it sends (RFC 6455, section 5.3).
 fn frame(opcode: u8, payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
     let mut out = vec![0x80 | opcode];
-    match payload.len() {
-        short @ 0..126 => out.push(0x80 | u8::try_from(short).unwrap_or_default()),
-        long => match u16::try_from(long) {
-            Ok(length) => {
-                out.push(0x80 | 126);
-                out.extend(length.to_be_bytes());
-            }
-            Err(_) => {
-                out.push(0x80 | 127);
-                out.extend((long as u64).to_be_bytes());
-            }
-        },
+    let length = payload.len();
+    match (u8::try_from(length), u16::try_from(length)) {
+        (Ok(short @ 0..LONG), _) => out.push(MASKED | short),
+        (_, Ok(long)) => {
+            out.push(MASKED | LONG);
+            out.extend(long.to_be_bytes());
+        }
+        _ => {
+            out.push(MASKED | LONGER);
+            out.extend((length as u64).to_be_bytes());
+        }
     }
     out.extend(mask);
     out.extend(payload.iter().zip(mask.iter().cycle()).map(|(b, m)| b ^ m));
@@ -278,7 +282,7 @@ mod tests {
             b"\x82\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"
         );
         assert_eq!(frame(BINARY, &[0; 126], mask)[..4], *b"\x82\xfe\x00\x7e");
-        let long = frame(BINARY, &[0; 65536], mask);
+        let long = frame(BINARY, &vec![0; 65536], mask);
         assert_eq!(long[..10], *b"\x82\xff\0\0\0\0\0\x01\0\0");
     }
 
