@@ -186,17 +186,10 @@ impl<'a> Shift<'a> {
             Told::Rejected(rejected) => self.rejected(rejected).await?,
             Told::Retired(retired) => self.retired(retired).await?,
         };
-        let (owed, patience, renewed) = self
+        let (owed, patience) = self
             .device
-            .kept(|keeper| {
-                let wallet = keeper.wallet();
-                let renewed = wallet.renewed.clone();
-                Ok((wallet.owes(), wallet.try_after_millis(), renewed))
-            })
+            .kept(|keeper| Ok((keeper.wallet().owes(), keeper.wallet().try_after_millis())))
             .await?;
-        if let Some(rotation) = renewed {
-            self.device.jobs.say(Heard::Renewed(rotation));
-        }
         let wait = match &act {
             Act::Connect(Tried::Staged) => Duration::from_millis(patience),
             // What was heard changes nothing in what is being said.
@@ -217,9 +210,19 @@ impl<'a> Shift<'a> {
         if self.misbehaves(Misbehaviour::Ignore) {
             return Ok(Act::Stay);
         }
-        self.device
-            .kept(move |keeper| keeper.renew(&renew.rotation_id))
-            .await
+        let rotation = renew.rotation_id.clone();
+        let (act, over) = self
+            .device
+            .kept(move |keeper| {
+                let act = keeper.renew(&renew.rotation_id)?;
+                let over = keeper.wallet().renewed.as_ref() == Some(&renew.rotation_id);
+                Ok((act, over))
+            })
+            .await?;
+        if over {
+            self.device.jobs.say(Heard::Renewed(rotation));
+        }
+        Ok(act)
     }
 
     async fn accepted(&self, accepted: Accepted) -> Result<Act, Failure> {
@@ -283,6 +286,8 @@ impl<'a> Shift<'a> {
             .await?;
         if proved {
             self.device.note(|vitals| vitals.rotated += 1);
+            let renewed = retired.rotation_id.clone();
+            self.device.jobs.say(Heard::Renewed(renewed));
             self.device.tell(News::Retired {
                 rotation_id: retired.rotation_id,
                 certificate_id: retired.certificate_id,
