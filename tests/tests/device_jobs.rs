@@ -16,7 +16,7 @@ use lamplighter_tests::lamp::lamp;
 use lamplighter_tests::rotation::{Event, Light, delivered};
 use serde_json::{Value, json};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A light that runs until the test has ended, and its folder.
 struct Running {

@@ -20,6 +20,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use lamplighter_domain::csr::{self, Csr, PublicKeyId};
 use lamplighter_domain::names::{CertificateId, ThingName};
@@ -291,19 +292,28 @@ fn named(wallet: &Wallet) -> BTreeSet<String> {
         .collect()
 }
 
+/// How long a lock that is held may yet be given up. A process that is being
+/// started has a copy of every open file until its program begins, also of a
+/// lock that was closed here meanwhile (flock(2), execve(2)).
+const LINGERS: Duration = Duration::from_millis(20);
+const LINGERS_TIMES: u32 = 10;
+
 /// Keeps other processes out for as long as the file is open.
 fn lock(directory: &Path) -> Result<File, Failure> {
     let path = directory.join(LOCK);
     let file = File::create(&path).map_err(keys::at(&path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Failure::refused(
-            "keys-dir",
-            format!("another process runs the device of {}", directory.display()),
-            "Stop it first: two with one name would cut each other off.",
-        )),
-        Err(TryLockError::Error(error)) => Err(keys::at(&path)(error)),
+    for _ in 0..LINGERS_TIMES {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LINGERS),
+            Err(TryLockError::Error(error)) => return Err(keys::at(&path)(error)),
+        }
     }
+    Err(Failure::refused(
+        "keys-dir",
+        format!("another process runs the device of {}", directory.display()),
+        "Stop it first: two with one name would cut each other off.",
+    ))
 }
 
 fn read(directory: &Path) -> Result<Option<Document>, Failure> {

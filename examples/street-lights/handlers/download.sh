@@ -14,7 +14,7 @@ https://* | http://127.0.0.1:* | http://localhost:*) ;;
 esac
 
 # Presigned addresses are worth something until they expire: none is printed.
-curl --silent --show-error --fail --location --max-time 240 --output "$file.part" -- "$address"
+curl --silent --show-error --fail --location --proto-redir =https --max-time 240 --output "$file.part" -- "$address"
 if ! echo "$digest  $file.part" | sha256sum --check --status; then
     rm -f -- "$file.part"
     echo "what was fetched is not what the job says" >&2

@@ -26,6 +26,6 @@ echo "$slot" >running-slot.new
 mv -- running-slot.new running-slot
 # What the light reports changes with its next start, by one rename.
 echo "$version" >firmware_version.new
-sync
+sync firmware_version.new
 mv -- firmware_version.new firmware_version
 echo "firmware $version is in slot $slot"

@@ -167,6 +167,8 @@ impl Agent {
         let Some(folder) = folder.or_else(|| self.settings.handlers.clone()) else {
             return not_started("there is no folder of handlers".to_owned());
         };
+        // What an earlier handler wished for is not this one's wish.
+        let _ = self.record.wants_restart();
         let command = process::command(run, &folder, &self.record.work(), user);
         Work::Handler(Task::spawn(process::run(command, self.settings.patience)))
     }

@@ -121,13 +121,25 @@ fn exit(status: std::io::Result<ExitStatus>) -> Exit {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{PermissionsExt, chown};
 
     use super::*;
     use crate::reference::testing::Scratch;
 
     async fn ran(script: &str, args: &[&str], patience: Duration) -> (Exit, String, Duration) {
+        ran_as(None, script, args, patience).await
+    }
+
+    async fn ran_as(
+        user: Option<User>,
+        script: &str,
+        args: &[&str],
+        patience: Duration,
+    ) -> (Exit, String, Duration) {
         let scratch = Scratch::new();
+        if let Some(user) = user {
+            chown(scratch.path(), Some(user.uid), Some(user.gid)).unwrap();
+        }
         let path = scratch.path().join("handler.sh");
         fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -142,7 +154,7 @@ mod tests {
                 ("LAMP_STEP_BOOT", String::new()),
             ],
         };
-        let command = command(&handler, scratch.path(), scratch.path(), None);
+        let command = command(&handler, scratch.path(), scratch.path(), user);
         let started = Instant::now();
         let (exit, _) = run(command, patience).await;
         let said = fs::read_to_string(scratch.path().join("said")).unwrap_or_default();
@@ -181,6 +193,30 @@ mod tests {
         let (exit, _, took) = ran(script, &[], LONG).await;
         assert_eq!(exit, Exit::Code(0));
         assert!(took < Duration::from_secs(2), "{took:?}");
+    }
+
+    /// Where the tests are root's, another user than they are.
+    #[tokio::test]
+    async fn a_handler_is_run_as_the_user_that_is_named() {
+        let users = super::super::handlers::users;
+        let all = users(&["nobody".to_owned()])
+            .or_else(|_| users(&[]))
+            .unwrap();
+        let named = all.get_key_value("nobody").or_else(|| all.iter().next());
+        let Some((name, user)) = named else {
+            // A user without an entry in passwd(5) cannot be named.
+            return;
+        };
+        let (exit, said, _) = ran_as(Some(*user), "id -un > said; id -G >> said", &[], LONG).await;
+        assert_eq!(exit, Exit::Code(0));
+        assert!(said.starts_with(&format!("{name}\n")), "{said}");
+        if name == "nobody" {
+            assert_eq!(
+                said.lines().nth(1),
+                Some(user.gid.to_string().as_str()),
+                "{said}"
+            );
+        }
     }
 
     #[tokio::test]
