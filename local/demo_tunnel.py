@@ -17,7 +17,7 @@ from local.demo_cloud import Lamp
 from local.demo_lights import Lights, until
 from local.demo_report import Report
 
-REACHED = "genoa-foce-03"
+REACHED = "genoa-foce-02"
 REASON = "the lamp does not switch"
 BYTE = b"\x2a"
 

@@ -124,12 +124,8 @@ impl Link {
                 }
             }
             Kind::StreamReset => {
-                if self
-                    .open
-                    .get(&message.service)
-                    .as_ref()
-                    .is_some_and(current)
-                {
+                let stream = self.open.get(&message.service);
+                if stream.is_some_and(|stream| stream.id == message.stream_id) {
                     self.open.remove(&message.service);
                 }
             }

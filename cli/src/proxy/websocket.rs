@@ -29,6 +29,11 @@ const MOST_ANSWER: usize = 16 * 1024;
 /// RFC 6455, section 1.3.
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
+/// What a length's byte says instead: that two, or eight, follow.
+const LONG: u8 = 0x7e;
+const LONGER: u8 = 0x7f;
+const MASKED: u8 = 0x80;
+
 const CONTINUATION: u8 = 0;
 const BINARY: u8 = 2;
 const CLOSE: u8 = 8;
@@ -184,15 +189,15 @@ fn take(buffer: &mut Vec<u8>) -> Result<Option<Frame>, String> {
         let Some(&[first, second]) = buffer.first_chunk() else {
             return Ok(None);
         };
-        if second & 0x80 != 0 || first & 0x70 != 0 {
+        if second & MASKED != 0 || first & 0x70 != 0 {
             return Err("the server sends what no WebSocket server does".to_owned());
         }
         let (length, header) = match second {
-            126 => match buffer.get(2..4).and_then(<[u8]>::first_chunk) {
+            LONG => match buffer.get(2..4).and_then(<[u8]>::first_chunk) {
                 Some(bytes) => (usize::from(u16::from_be_bytes(*bytes)), 4),
                 None => return Ok(None),
             },
-            127 => match buffer.get(2..10).and_then(<[u8]>::first_chunk) {
+            LONGER => match buffer.get(2..10).and_then(<[u8]>::first_chunk) {
                 Some(bytes) => {
                     let length = u64::from_be_bytes(*bytes);
                     (usize::try_from(length).unwrap_or(usize::MAX), 10)
@@ -248,14 +253,16 @@ impl Writer {
 fn frame(opcode: u8, payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
     let mut out = vec![0x80 | opcode];
     let length = payload.len();
-    if let Ok(short @ 0..126) = u8::try_from(length) {
-        out.push(0x80 | short);
-    } else if let Ok(middle) = u16::try_from(length) {
-        out.push(0xfe);
-        out.extend(middle.to_be_bytes());
-    } else {
-        out.push(0xff);
-        out.extend((length as u64).to_be_bytes());
+    match (u8::try_from(length), u16::try_from(length)) {
+        (Ok(short @ 0..LONG), _) => out.push(MASKED | short),
+        (_, Ok(long)) => {
+            out.push(MASKED | LONG);
+            out.extend(long.to_be_bytes());
+        }
+        _ => {
+            out.push(MASKED | LONGER);
+            out.extend((length as u64).to_be_bytes());
+        }
     }
     out.extend(mask);
     out.extend(payload.iter().zip(mask.iter().cycle()).map(|(b, m)| b ^ m));
