@@ -2,7 +2,7 @@
 
     python .ci/system_tests.py CARGO-FLAG...
 
-Those that take stock of the whole account run alone; `tests/Cargo.toml` names them.
+Those that take stock of the whole account, or keep it busy, run alone; `tests/Cargo.toml` names them.
 """
 
 from __future__ import annotations

@@ -202,7 +202,7 @@ async fn a_light_whose_keys_were_lost_starts_with_the_new_pair() {
     let keys = Keys(std::env::temp_dir().join(unique("keys")));
     let brought = keys.lamp(&["device", "credentials", &thing]);
     assert!(brought.status.success(), "{brought:?}");
-    let said = keys.run(&thing, "10");
+    let said = keys.run(&thing, "25");
     assert_eq!(ended(&cloud, &rotation).await, "DONE", "{said:?}");
     let record = row(&cloud, &format!("DEVICE#{thing}"), "RECORD").await;
     assert_ne!(record["certificateId"]["S"], *old);
@@ -243,7 +243,7 @@ async fn a_light_that_comes_to_make_its_own_key_leaves_none_in_custody() {
             .success()
     );
     let rotation = renewing(&cloud, &thing, &json!({"custody": "device"})).await;
-    let said = keys.run(&thing, "12");
+    let said = keys.run(&thing, "25");
     assert_eq!(ended(&cloud, &rotation).await, "DONE", "{said:?}");
     assert_eq!(key_objects(&cloud, &thing).await, 0);
     let record = row(&cloud, &format!("DEVICE#{thing}"), "RECORD").await;
