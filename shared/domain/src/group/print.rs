@@ -12,9 +12,7 @@ use super::{Language, document::DYNAMIC_GROUPS};
 impl fmt::Display for Query {
     /// Every operator written, and parentheses wherever AND and OR meet, so
     /// that nobody reads it otherwise. If a query is too long for that, it is
-    /// written as short as it goes, so that it still reads back as itself; but
-    /// with a space between any two terms, even after a quoted text, where a
-    /// query at its very limit may have left it out.
+    /// written as short as it goes, so that it still reads back as itself.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plain = clear(&self.expression, false);
         let most = if self.expression.any_term(&begins_with_a_wildcard) {
