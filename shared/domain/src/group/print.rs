@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::glyph::{Glyph, from_text};
 use super::limits::{MOST_BYTES, MOST_BYTES_WITH_LEADING_WILDCARD};
+use super::parse::reads_as;
 use super::query::{Bound, Expression, Field, Operand, Query, Range, Term};
 use super::scan::{needs_escape, needs_escape_in_bound};
 use super::value::is_space;
@@ -30,7 +31,16 @@ impl fmt::Display for Query {
 
 /// The query as short as it goes: no longer than any way to write it.
 pub(crate) fn brief_text(query: &Query) -> String {
-    brief(&query.expression, None, false)
+    let mut text = brief(&query.expression, None, false);
+    // Where a space may be left out is for the reader to say.
+    let spaces: Vec<_> = text.match_indices(' ').map(|(at, _)| at).collect();
+    for at in spaces.into_iter().rev() {
+        let without = [&text[..at], &text[at + 1..]].concat();
+        if reads_as(&without, query) {
+            text = without;
+        }
+    }
+    text
 }
 
 impl Query {
