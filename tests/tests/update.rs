@@ -126,6 +126,24 @@ async fn of_updates_at_once_none_is_lost() {
 }
 
 #[tokio::test]
+async fn a_device_from_before_there_were_versions_is_updated_too() {
+    let cloud = &Cloud::open();
+    let org = Organisation::applied(cloud).await;
+    let thing = &light(cloud, &org).await;
+    let older = json!({
+        "TableName": cloud.stack("TableName"),
+        "Key": {"PK": {"S": format!("DEVICE#{thing}")}, "SK": {"S": "RECORD"}},
+        "UpdateExpression": "REMOVE version",
+    });
+    cloud
+        .aws_json("dynamodb", "DynamoDB_20120810.UpdateItem", &older)
+        .await;
+    let body = json!({"attributes": {"pole": "7"}});
+    let answer = cloud.api(&patch(thing, &body)).await.expect(200);
+    assert_eq!(answer["version"], 2, "{answer}");
+}
+
+#[tokio::test]
 async fn what_aws_would_refuse_is_refused_before_anything_is_done() {
     let cloud = &Cloud::open();
     let org = Organisation::applied(cloud).await;

@@ -22,9 +22,11 @@ impl Claims {
             .table_name(&self.table.name)
             .set_key(Some(Key::device(&operation.thing_name).item()))
             .update_expression("SET operationId = :operation")
-            // The operation that was seen may have changed the device since.
+            // The operation that was seen may have changed the device since. A
+            // device without a version has had no change yet: each writes one.
             .condition_expression(
-                "operationId = :seen AND version = :version AND #status = :active",
+                "operationId = :seen AND #status = :active \
+                 AND (version = :version OR attribute_not_exists(version))",
             )
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":version", table::attribute(&record.version)?)

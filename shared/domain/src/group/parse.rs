@@ -29,6 +29,25 @@ pub(crate) fn parse(text: &str, language: Language) -> Result<Parsed, QueryError
     if text.len() > MOST_BYTES {
         return Err(too_long(text, MOST_BYTES, ""));
     }
+    let (mut parser, expression) = read(text, language)?;
+    if parser.leading_wildcard.is_some() && text.len() > MOST_BYTES_WITH_LEADING_WILDCARD {
+        let why = ", since a term begins with a wildcard";
+        return Err(too_long(text, MOST_BYTES_WITH_LEADING_WILDCARD, why));
+    }
+    parser.warnings.sort_by_key(|warning| warning.at);
+    parser.warnings.dedup();
+    Ok(Parsed {
+        query: Query { expression },
+        warnings: parser.warnings,
+    })
+}
+
+/// Whether a text, were it short enough, would be read as this query.
+pub(crate) fn reads_as(text: &str, query: &Query) -> bool {
+    read(text, query.language()).is_ok_and(|(_, found)| found == query.expression)
+}
+
+fn read(text: &str, language: Language) -> Result<(Parser, Expression), QueryError> {
     let mut parser = Parser {
         scanner: Scanner::new(text),
         language,
@@ -40,16 +59,7 @@ pub(crate) fn parse(text: &str, language: Language) -> Result<Parsed, QueryError
     if parser.scanner.peek().is_some() {
         return Err(parser.scanner.forbidden(')'));
     }
-    if parser.leading_wildcard.is_some() && text.len() > MOST_BYTES_WITH_LEADING_WILDCARD {
-        let why = ", since a term begins with a wildcard";
-        return Err(too_long(text, MOST_BYTES_WITH_LEADING_WILDCARD, why));
-    }
-    parser.warnings.sort_by_key(|warning| warning.at);
-    parser.warnings.dedup();
-    Ok(Parsed {
-        query: Query { expression },
-        warnings: parser.warnings,
-    })
+    Ok((parser, expression))
 }
 
 fn too_long(text: &str, most: usize, why: &str) -> QueryError {

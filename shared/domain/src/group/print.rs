@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::glyph::{Glyph, from_text};
 use super::limits::{MOST_BYTES, MOST_BYTES_WITH_LEADING_WILDCARD};
+use super::parse::reads_as;
 use super::query::{Bound, Expression, Field, Operand, Query, Range, Term};
 use super::scan::{needs_escape, needs_escape_in_bound};
 use super::value::is_space;
@@ -12,9 +13,7 @@ use super::{Language, document::DYNAMIC_GROUPS};
 impl fmt::Display for Query {
     /// Every operator written, and parentheses wherever AND and OR meet, so
     /// that nobody reads it otherwise. If a query is too long for that, it is
-    /// written as short as it goes, so that it still reads back as itself; but
-    /// with a space between any two terms, even after a quoted text, where a
-    /// query at its very limit may have left it out.
+    /// written as short as it goes, so that it still reads back as itself.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plain = clear(&self.expression, false);
         let most = if self.expression.any_term(&begins_with_a_wildcard) {
@@ -32,7 +31,16 @@ impl fmt::Display for Query {
 
 /// The query as short as it goes: no longer than any way to write it.
 pub(crate) fn brief_text(query: &Query) -> String {
-    brief(&query.expression, None, false)
+    let mut text = brief(&query.expression, None, false);
+    // Where a space may be left out is for the reader to say.
+    let spaces: Vec<_> = text.match_indices(' ').map(|(at, _)| at).collect();
+    for at in spaces.into_iter().rev() {
+        let without = [&text[..at], &text[at + 1..]].concat();
+        if reads_as(&without, query) {
+            text = without;
+        }
+    }
+    text
 }
 
 impl Query {

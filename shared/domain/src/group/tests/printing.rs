@@ -73,6 +73,13 @@ fn what_is_too_long_written_out_is_written_short() {
         assert!(printed.len() <= query.len(), "{printed}");
         assert_eq!(read(&printed), parsed, "{printed}");
     }
+    // With a wildcard before a term AWS takes 100 bytes, and no space is needed
+    // after a quoted text.
+    let query = format!("{}?x", r#"a.b:"new york"c.d:"new york""#.repeat(3));
+    assert!(query.len() < 100);
+    let printed = read(&query).to_string();
+    assert!(printed.len() <= query.len(), "{printed}");
+    assert_eq!(read(&printed), read(&query), "{printed}");
 }
 
 #[test]
