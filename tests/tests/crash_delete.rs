@@ -9,7 +9,8 @@ use lamplighter_tests::cloud::{Ask, Cloud};
 use lamplighter_tests::delivery::{created, deliver, invites_repetition, lease_over};
 use lamplighter_tests::device::{trace, unique};
 use lamplighter_tests::faults::{self, CRASHES, Point};
-use lamplighter_tests::inventory::{Ended, describe, differing, state_of};
+use lamplighter_tests::groups::until;
+use lamplighter_tests::inventory::{Ended, describe, differing, row, state_of};
 use lamplighter_tests::removal::{claimed_only, ended, step, stepped_to_the_end};
 use serde_json::json;
 
@@ -31,6 +32,14 @@ async fn device(cloud: &Cloud) -> (String, String) {
             .text(json!({"state": {"desired": {"on": true}}}).to_string());
         cloud.aws("iotdata", &ask).await.expect(200);
     }
+    // The stream brings its groups' document, by which a deletion has one call more.
+    until(async || {
+        let document = row(cloud, &format!("DEVICE#{thing}"), "DOCUMENT").await;
+        (!document.is_null())
+            .then_some(())
+            .ok_or_else(|| format!("{thing} has no document"))
+    })
+    .await;
     (
         thing,
         answer["certificateId"].as_str().expect("an id").to_owned(),
