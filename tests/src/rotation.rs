@@ -198,11 +198,16 @@ impl Light {
         }
     }
 
-    /// Waits until the workflow waits for the device.
+    /// Waits until the workflow waits for the device. A rotation that ended before
+    /// left its own token.
     pub async fn waits(&self, cloud: &Cloud) {
         let started = Instant::now();
-        while self.row(cloud).await["taskToken"].is_null() {
-            assert!(started.elapsed() < PATIENCE, "{}", self.row(cloud).await);
+        loop {
+            let row = self.row(cloud).await;
+            if row["rotationId"]["S"] == self.rotation && !row["taskToken"].is_null() {
+                return;
+            }
+            assert!(started.elapsed() < PATIENCE, "{row}");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
