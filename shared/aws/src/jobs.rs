@@ -245,7 +245,6 @@ impl Jobs {
 
     /// Does what a person asks for; asked twice, it is done once.
     pub async fn obey(&self, id: &RolloutId, command: Command) -> Result<Value, Failure> {
-        let before = self.named(id).await?;
         let now = clock::now();
         let kept = self
             .change(id, |mut kept| {
@@ -263,7 +262,8 @@ impl Jobs {
         if !kept.rollout.phase.ended() {
             self.run(&kept).await?;
         }
-        if let Some(token) = &before.rollout.task_token {
+        // Whoever begins to wait after this change sees it.
+        if let Some(token) = &kept.rollout.task_token {
             workflows::wake(&self.sfn, token).await?;
         }
         job_views::job(&self.table, id, clock::now()).await
