@@ -67,7 +67,8 @@ test-local: build ## Tests of the local cloud itself
 	$(PYTHON) -m pytest -q local/tests
 
 .PHONY: test-system
-test-system: build ## Whole-system tests, in a local cloud of their own
+test-system: build ## Whole-system tests, in local clouds of their own
+	LOG_LEVEL=trace .ci/with-local-cloud cargo test $(CARGO_FLAGS) --test secrets
 	.ci/with-local-cloud $(MAKE) --no-print-directory against-cloud
 
 # What test-system runs once the cloud is up; last, what looks at all that the
