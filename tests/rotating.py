@@ -119,6 +119,9 @@ class Light:
     def everything(self) -> dict[str, Any]:
         """All that stands of it in the registry and in AWS IoT."""
         rows = self._cloud.rows(f"DEVICE#{self.name}")
+        # Its groups follow what happens to it, in their own time.
+        for name in ("DOCUMENT", "MEMBERSHIP"):
+            rows.pop(name, None)
         rotation = {name: value for name, value in rows.pop("ROTATION", {}).items() if name not in PRESENCE}
         attached = self._cloud.iot.list_thing_principals_v2(thingName=self.name)["thingPrincipalObjects"]
         statuses = {
