@@ -166,6 +166,11 @@ fn a_rotation_may_be_turned_to_a_hand_out_at_any_moment() {
 fn no_interleaving_leaves_the_job_that_carried_the_word() {
     let (_, found) = check(Ways::Job, JOB_DEPTH);
     assert!(found.done > 0 && found.rolled_back > 0 && found.superseded > 0);
+    let without = |end: &World| {
+        let row = end.row.as_ref().unwrap();
+        row.messenger == Messenger::Mqtt && !end.jobs.contains(&true)
+    };
+    assert!(found.ends.iter().all(without));
 }
 
 #[test]
