@@ -115,8 +115,13 @@ async fn relay(mut tcp: TcpStream, ends: Ends) {
 }
 
 fn unmasked(payload: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(payload.len()).unwrap().to_be_bytes();
-    [&[0x82, 126][..], &length, payload].concat()
+    let length = u16::try_from(payload.len()).unwrap();
+    // RFC 6455, section 5.2: the shortest way to say it.
+    let head = match u8::try_from(length) {
+        Ok(short @ ..126) => vec![0x82, short],
+        _ => [&[0x82, 126][..], &length.to_be_bytes()].concat(),
+    };
+    [&head[..], payload].concat()
 }
 
 async fn echo() -> String {

@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn no_token_adds_a_header() {
-        for token in ["", "a\r\nb: c", "a\nb", "\u{fc}"] {
+        for token in ["", "a\r\nb: c", "a\nb"] {
             let endpoint = "ws://localhost:1".parse().unwrap();
             let way = Way::new(endpoint, Zeroizing::new(token.to_owned()));
             assert!(matches!(request(&way, Side::Source), Err(Cut::Refused(_))));
