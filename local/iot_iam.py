@@ -84,6 +84,7 @@ def _nothing(_call: Call) -> list[str]:
     return [EVERYTHING]
 
 
+_JOB = (_segment("job", 1),)
 _EXECUTION = (_segment("job", 3), _segment("thing", 1))
 _PRINCIPAL = (_header("x-amzn-principal"),)
 _BILLING_GROUP = (_segment("billinggroup", 1),)
@@ -118,9 +119,11 @@ ACTIONS: dict[str, tuple[Resources, ...]] = {
     "UpdateBillingGroup": _BILLING_GROUP,
     "DeleteBillingGroup": _BILLING_GROUP,
     "ListThingsInBillingGroup": _BILLING_GROUP,
-    "CreateJob": (_segment("job", 1), _arns("targets")),
-    "CancelJob": (_segment("job", 1),),
-    "DeleteJob": (_segment("job", 1),),
+    "CreateJob": (*_JOB, _arns("targets")),
+    "DescribeJob": _JOB,
+    "CancelJob": _JOB,
+    "DeleteJob": _JOB,
+    "ListJobExecutionsForJob": _JOB,
     "CreateDynamicThingGroup": _DYNAMIC_GROUP,
     "UpdateDynamicThingGroup": _DYNAMIC_GROUP,
     "DeleteDynamicThingGroup": _DYNAMIC_GROUP[:1],

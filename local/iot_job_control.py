@@ -1,14 +1,12 @@
 """What AWS IoT Jobs refuses to create, and what it repeats by itself.
 
 AWS rules restored: "AWS IoT Device Management endpoints and quotas" (a job has
-at most 100 targets, its document at most 32,768 bytes); `CreateJob` and
-`SchedulingConfig`, AWS IoT API Reference (rates, retries and presigned URLs
-within their bounds; a start 30 minutes to a year away); "Specify job
-configurations" (an execution that failed or timed out is queued again, as the
-next by number, as often as the job's retries say); "Granting permissions to pass
-a role" (whoever names a role for presigned URLs has to be allowed to pass it);
-"Actions, resources, and condition keys for AWS IoT" (CreateJob is authorised on
-the job and on each target).
+at most 100 targets, its document at most 32,768 bytes); `CreateJob`, AWS
+IoT API Reference (rates, retries and presigned URLs within their bounds);
+"Specify job configurations" (an execution that failed or timed out is queued
+again, as the next by number, as often as the job's retries say); "Granting
+permissions to pass a role" (whoever names a role for presigned URLs has to be
+allowed to pass it).
 
 The emulator checks none of these when a job is created.
 """
@@ -16,7 +14,6 @@ The emulator checks none of these when a job is created.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ministack.core import iam_evaluator
@@ -29,8 +26,6 @@ from local.iot_routes import Response
 
 MAX_TARGETS = 100
 MAX_DOCUMENT_BYTES = 32_768
-SOONEST_START = timedelta(minutes=30)
-LATEST_START = timedelta(days=365)
 
 _CONFIGURED = ("presignedUrlConfig", "jobExecutionsRolloutConfig", "jobExecutionsRetryConfig", "timeoutConfig")
 
@@ -39,26 +34,14 @@ class PassedRole(str):
     """The ARN of a role that a request hands over."""
 
 
-def _targets(call: Call) -> list[str]:
-    return list(call.body.get("targets") or [])
-
-
 def _passed_role(call: Call) -> list[str]:
     arn = (call.body.get("presignedUrlConfig") or {}).get("roleArn")
     return [PassedRole(arn)] if arn else []
 
 
-_JOB = (iot_iam._segment("job", 1),)
-
-
 def install() -> None:
     global _emulator_enforce
-    iot_iam.ACTIONS |= {
-        "CreateJob": (*_JOB, _targets, _passed_role),
-        "DescribeJob": _JOB,
-        "CancelJob": _JOB,
-        "ListJobExecutionsForJob": _JOB,
-    }
+    iot_iam.ACTIONS["CreateJob"] += (_passed_role,)
     _emulator_enforce, iam_evaluator.enforce = iam_evaluator.enforce, _enforce
     create = iot._create_job
 
@@ -94,23 +77,7 @@ def _refusal(job_id: str, payload: Mapping[str, Any]) -> Response | None:
     retries = (configured.get("jobExecutionsRetryConfig") or {}).get("criteriaList") or []
     if len(retries) > 1 and any(criterion.get("failureType") == "ALL" for criterion in retries):
         return invalid("A retryCriteria with failure type ALL must be used by itself.")
-    if configured and (refused := iot._job_update_request_error(job_id, configured)):
-        return refused
-    start = (payload.get("schedulingConfig") or {}).get("startTime")
-    return None if start is None else _start_refusal(start)
-
-
-def _start_refusal(start: Any) -> Response | None:
-    now = datetime.now(UTC)
-    try:
-        starts = datetime.strptime(str(start), "%Y-%m-%dT%H:%M").replace(tzinfo=UTC)
-    except ValueError:
-        # The emulator refuses what is no time.
-        return None
-    # Times have no seconds: the minute that has begun counts.
-    if now.replace(second=0, microsecond=0) + SOONEST_START <= starts <= now + LATEST_START:
-        return None
-    return invalid("startTime must be 30 minutes to one year from now")
+    return iot._job_update_request_error(job_id, configured) if configured else None
 
 
 def _repeat(execution: dict[str, Any]) -> None:

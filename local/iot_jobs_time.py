@@ -1,14 +1,15 @@
 """What time does to jobs.
 
-AWS IoT API Reference, `SchedulingConfig`: a job's end lies 30 minutes ahead at
-least and two years at most, and 30 minutes after its start at least;
-`endBehavior` belongs to an end. AWS IoT Core Developer Guide, "How job
-configurations work": at its end a job stops its rollout, or is cancelled, with
-FORCE_CANCEL also where devices are at it; an execution that has been
-IN_PROGRESS for too long becomes TIMED_OUT, and its device is told what is next.
+AWS IoT API Reference, `SchedulingConfig`: a job starts 30 minutes to a year
+ahead; its end lies 30 minutes ahead at least and two years at most, and 30
+minutes after its start at least; `endBehavior` belongs to an end. AWS IoT Core
+Developer Guide, "How job configurations work": at its end a job stops its
+rollout, or is cancelled, with FORCE_CANCEL also where devices are at it; an
+execution that has been IN_PROGRESS for too long becomes TIMED_OUT, and its
+device is told what is next.
 
-The emulator takes any end and does nothing at it, and looks at the timer of an
-execution only when somebody reads it.
+The emulator takes any start and any end, does nothing at an end, and looks at
+the timer of an execution only when somebody reads it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from local.iot_routes import Response
 
 LEAST = timedelta(minutes=30)
 MOST = timedelta(days=731)
+LATEST_START = timedelta(days=365)
 BEHAVIOURS = ("STOP_ROLLOUT", "CANCEL", "FORCE_CANCEL")
 LOOK_EVERY_SECONDS = 1.0
 
@@ -54,12 +56,13 @@ def schedule_refusal(schedule: dict[str, Any]) -> Response | None:
     end, behaviour = schedule.get("endTime"), schedule.get("endBehavior")
     if behaviour is not None and (end is None or behaviour not in BEHAVIOURS):
         return invalid("endBehavior takes an endTime, and is one of " + ", ".join(BEHAVIOURS))
-    ends = _moment(end)
+    now, starts, ends = _now(), _moment(schedule.get("startTime")), _moment(end)
+    # Times have no seconds: the minute that has begun counts.
+    if starts and not now.replace(second=0, microsecond=0) + LEAST <= starts <= now + LATEST_START:
+        return invalid("startTime must be 30 minutes to one year from now")
     if ends is None:
         return None
-    now = _now()
-    starts = _moment(schedule.get("startTime")) or now
-    if ends - starts < LEAST:
+    if ends - (starts or now) < LEAST:
         return invalid("endTime must be scheduled a minimum of thirty minutes from the current time and startTime")
     if ends - now > MOST:
         return invalid("endTime must be within two years of the current time")

@@ -13,6 +13,8 @@ use aws_smithy_runtime_api::http::Request as HttpRequest;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::byte_stream::ByteStream;
 use http::{Method, Request, header};
+use lamplighter_domain as domain;
+use lamplighter_domain::names::{GroupName, PolicyName, ThingName};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
@@ -38,6 +40,8 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
 pub(crate) struct Call {
     method: Method,
     path: String,
+    /// Why the path names nothing, if it does not.
+    misnamed: Option<domain::Failure>,
     body: Option<Value>,
     idempotency_key: Option<String>,
     repeatable: bool,
@@ -51,6 +55,7 @@ impl Call {
         Self {
             method,
             path,
+            misnamed: named(segments).err(),
             body: None,
             idempotency_key: None,
             repeatable: true,
@@ -109,6 +114,41 @@ impl Call {
     }
 }
 
+/// Checks what a person names before it becomes part of a path: a gateway
+/// reads `..` or a slash as a way elsewhere, however it was escaped. Ids are the
+/// service's business but for that.
+fn named(segments: &[&str]) -> Result<(), domain::Failure> {
+    let [collection, name, ..] = segments else {
+        return Ok(());
+    };
+    let id = |field| {
+        let fits = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        if !name.is_empty() && name.chars().all(fits) {
+            return Ok(());
+        }
+        Err(domain::Failure::invalid(
+            field,
+            format!("{name:?} is no id"),
+            "Use the id that the service answered with.",
+        ))
+    };
+    match *collection {
+        "devices" => ThingName::parse(name).map(drop),
+        "groups" => GroupName::parse(name)
+            .map(drop)
+            .map_err(|failure| failure.field("groupName")),
+        "policies" => PolicyName::parse(name)
+            .map(drop)
+            .map_err(|failure| failure.field("policyName")),
+        "cases" => id("caseId"),
+        "jobs" => id("jobId"),
+        "operations" => id("operationId"),
+        "sweeps" => id("sweepId"),
+        "tunnels" => id("tunnelId"),
+        _ => Ok(()),
+    }
+}
+
 /// A successful answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -154,6 +194,9 @@ impl Api {
     /// Sends the call and, while the service is busy or no reply comes, sends
     /// it again, a bounded number of times.
     pub(crate) async fn send(&self, call: Call) -> Result<Answer, Failure> {
+        if let Some(failure) = call.misnamed {
+            return Err(failure.into());
+        }
         let mut tried = 0;
         loop {
             tried += 1;
@@ -337,6 +380,30 @@ mod tests {
     fn what_a_person_names_cannot_change_the_path() {
         let call = Call::get(&["devices", "a/../b c?:"]).query("cursor", "x&y=z");
         assert_eq!(call.path, "/devices/a%2F..%2Fb%20c%3F%3A?cursor=x%26y%3Dz");
+        let check = |segments: &[&str], field: Option<&str>| {
+            let misnamed = Call::get(segments).misnamed;
+            let found = misnamed.and_then(|failure| failure.field);
+            assert_eq!(found.as_deref(), field, "{segments:?}");
+        };
+        for (collection, field) in [
+            ("cases", "caseId"),
+            ("devices", "thingName"),
+            ("groups", "groupName"),
+            ("jobs", "jobId"),
+            ("operations", "operationId"),
+            ("policies", "policyName"),
+            ("sweeps", "sweepId"),
+            ("tunnels", "tunnelId"),
+        ] {
+            for name in ["", "../x", "a/b", "a b"] {
+                check(&[collection, name], Some(field));
+                check(&[collection, name, "more"], Some(field));
+            }
+        }
+        check(&["devices", "milan:navigli_01", "document"], None);
+        check(&["operations", "op-1"], None);
+        check(&["authorities", "rotation"], None);
+        check(&["catalog"], None);
         let call = Call::get(&["devices"])
             .query("limit", "5")
             .query("status", "ACTIVE");

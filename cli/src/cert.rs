@@ -25,8 +25,9 @@ pub(crate) enum Command {
 /// Which certificates.
 #[derive(Debug, Args)]
 pub(crate) struct DueArguments {
-    /// Also what will be due within so many days from today
-    #[arg(long, value_name = "DAYS", default_value_t = 0)]
+    /// Also what will be due within so many days from today, a year's at most
+    #[arg(long, value_name = "DAYS", default_value_t = 0,
+          value_parser = clap::value_parser!(u64).range(..=366))]
     within: u64,
     /// How many certificates at most
     #[arg(long, value_name = "N")]

@@ -117,6 +117,11 @@ impl Failure {
                  policies)."
                     .to_owned(),
             ),
+            // No function answers so: the gateway knows no such route.
+            Kind::NotFound if !body["code"].is_string() => Some(
+                "Check --api-url (LAMP_API_URL), and that the stack is of this lamp's version."
+                    .to_owned(),
+            ),
             _ => None,
         };
         Self {
@@ -240,6 +245,16 @@ mod tests {
             let failure = Failure::from_answer(status, &body);
             assert_eq!(failure.exit.code(), exit, "{status} {code}");
             assert_eq!(failure.retryable(), retryable, "{status} {code}");
+        }
+    }
+
+    #[test]
+    fn what_the_gateway_refuses_has_a_remedy() {
+        for status in [403, 404] {
+            let failure = Failure::from_answer(status, &json!({ "message": "so it is" }));
+            assert!(failure.remedy.is_some(), "{status}");
+            let failure = Failure::from_answer(status, &Value::Null);
+            assert!(failure.reason.contains(&status.to_string()));
         }
     }
 

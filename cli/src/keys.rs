@@ -40,6 +40,10 @@ impl KeysArgument {
     pub(crate) fn open(&self) -> Result<KeysDir, Failure> {
         KeysDir::open(&self.keys_dir)
     }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.keys_dir
+    }
 }
 
 /// A pair that the vault has handed out in a renewal. Not `Debug`, so that it

@@ -93,6 +93,17 @@ pub(crate) fn table(headings: &[&str]) -> Table {
     table
 }
 
+/// What an object says: these fields first, then whatever else it has.
+pub(crate) fn facts_of(object: &Value, first: &[&str]) -> Table {
+    let fields = object.as_object().into_iter().flatten();
+    let rest = fields
+        .map(|(name, _)| name.as_str())
+        .filter(|name| !first.contains(name));
+    let names = first.iter().copied().chain(rest);
+    let there = names.filter(|name| !object[*name].is_null());
+    facts(there.map(|name| (name, plain(&object[name]))))
+}
+
 /// Two columns: a name and what it is.
 pub(crate) fn facts<'a>(facts: impl IntoIterator<Item = (&'a str, String)>) -> Table {
     let mut table = framed();

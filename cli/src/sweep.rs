@@ -106,16 +106,7 @@ fn show(sweep: &Value) {
         "sweepId", "status", "reason", "due", "started", "renewed", "failed", "silent", "inFlight",
         "carried", "doneAt",
     ];
-    let fields = sweep.as_object().into_iter().flatten();
-    let rest = fields
-        .map(|(name, _)| name.as_str())
-        .filter(|name| !first.contains(name));
-    let facts = first
-        .into_iter()
-        .chain(rest)
-        .filter(|name| !sweep[*name].is_null())
-        .map(|name| (name, output::plain(&sweep[name])));
-    output::line(&output::facts(facts).to_string());
+    output::line(&output::facts_of(&sweep, &first).to_string());
 }
 
 #[cfg(test)]

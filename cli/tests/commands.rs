@@ -2,6 +2,7 @@
 
 mod enrol;
 mod jobs;
+mod names;
 mod service;
 
 use std::fs;
@@ -21,7 +22,7 @@ fn device(name: &str) -> Value {
             "operationId": "op-1" })
 }
 
-fn lines(stdout: &str) -> Vec<Value> {
+pub(crate) fn lines(stdout: &str) -> Vec<Value> {
     stdout
         .lines()
         .map(|line| serde_json::from_str(line).expect(line))
@@ -66,6 +67,7 @@ fn usage_is_exit_code_2_and_sends_nothing() {
         &["device", "create", "--from", &wrong],
         &["device", "delete"],
         &["catalog", "apply", "/nowhere"],
+        &["cert", "due", "--within", "367"],
         &["nonsense"],
     ] {
         let run = lamp(&service, arguments);
@@ -271,7 +273,7 @@ fn a_lost_reply_loses_no_key() {
     let credentials = json!({ "thingName": "x", "certificateId": "c", "certificatePem": "CERT",
                               "privateKeyPem": "SECRET" });
     let service = Service::answering(|n| {
-        let conflict = json!({ "code": "Conflict", "reason": "no renewal", "remedy": "" });
+        let conflict = problem("Conflict", "renewal");
         match n {
             0 => Reply::lost(),
             1 => Reply::new(200, credentials.clone()),
@@ -306,6 +308,13 @@ fn a_lost_reply_loses_no_key() {
     let run = lamp(&service, &arguments);
     assert_eq!((run.exit, service.seen().len()), (3, 3), "{run:?}");
     assert_eq!(service.seen()[2].body["renewal"], true);
+    for says in [
+        "the key of x is here already",
+        "x.key.pem",
+        "lamp device renew --vault x",
+    ] {
+        assert!(run.stderr.contains(says), "{says}: {run:?}");
+    }
     assert_ne!(service.seen()[1].body["renewal"], true);
 }
 
@@ -472,28 +481,4 @@ fn what_is_due_is_listed_over_every_page_up_to_a_day() {
         target.starts_with("/api/certificates?due=..2") && target.ends_with("&cursor=x"),
         "{target}"
     );
-}
-
-#[test]
-fn each_command_to_a_sweep_is_its_own_request() {
-    let sweep = json!({ "sweepId": "sweep-1", "status": "RUNNING", "due": 9, "doneAt": 0 });
-    for (arguments, target) in [
-        (&["start", "--since", "2026-01-31"][..], "/api/sweeps"),
-        (&["show", "sweep-1"], "/api/sweeps/sweep-1"),
-        (&["approve", "sweep-1"], "/api/sweeps/sweep-1/approval"),
-        (&["pause", "sweep-1"], "/api/sweeps/sweep-1/pause"),
-        (&["resume", "sweep-1"], "/api/sweeps/sweep-1/resume"),
-        (&["abort", "sweep-1"], "/api/sweeps/sweep-1/abort"),
-        (&["retry", "sweep-1"], "/api/sweeps/sweep-1/retry"),
-    ] {
-        let service = Service::answering(|_| Reply::new(200, sweep.clone()));
-        let run = lamp(&service, &[&["sweep"][..], arguments].concat());
-        assert_eq!(run.exit, 4, "{run:?}");
-        assert!(run.stdout.contains("1970-01-01T00:00:00Z"), "{run:?}");
-        let seen = &service.seen()[0];
-        assert_eq!(seen.target, target);
-        if arguments[0] == "start" {
-            assert_eq!(seen.body, json!({ "dryRun": false, "since": "2026-01-31" }));
-        }
-    }
 }

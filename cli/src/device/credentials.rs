@@ -97,8 +97,24 @@ async fn ask(
             if matches!(failure.status, Some(404 | 410)) {
                 keys.forget_hand_out(name)?;
             }
+            if failure.field.as_deref() == Some("renewal") {
+                return Err(has_its_key(failure, keys, name));
+            }
             Err(failure)
         }
+    }
+}
+
+/// That only another key could be had, where nobody has asked for one.
+fn has_its_key(failure: Failure, keys: &KeysDir, name: &ThingName) -> Failure {
+    let path = keys.key_path(name);
+    Failure {
+        reason: format!("the key of {name} is here already, and {}", failure.reason),
+        remedy: Some(format!(
+            "Use {}. For a new key, `lamp device renew --vault {name}` first.",
+            path.display()
+        )),
+        ..failure
     }
 }
 

@@ -77,7 +77,7 @@ pub(super) async fn enrol(
 ) -> Result<Exit, Failure> {
     let thing = thing_name(&arguments.thing)?;
     let token = Token::parse(read(&arguments.token)?.trim())?;
-    let keys = crate::keys::KeysDir::open(arguments.life.keys_dir())?;
+    let keys = arguments.life.keys().open()?;
     let enrolling = Enrolling::open(&keys, &thing, &token)?;
     let body = json!({
         "thingName": thing.as_str(), "token": token.reveal(), "csr": enrolling.signing_request()?,
@@ -111,7 +111,13 @@ fn read(path: &Path) -> Result<Zeroizing<String>, Failure> {
     } else {
         std::fs::read_to_string(path).map(|read| *text = read)
     };
-    let unreadable = |error| Failure::usage(format!("{}: {error}", path.display()), "");
+    let unreadable = |error| {
+        Failure::usage(
+            format!("{}: {error}", path.display()),
+            "Put what `lamp device enrolment-token` answered into a file and name that, or give - \
+             to be asked on standard input.",
+        )
+    };
     read.map_err(unreadable)?;
     Ok(text)
 }

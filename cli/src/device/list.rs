@@ -114,15 +114,6 @@ pub(super) async fn show(name: &str, api: &Api, format: Format) -> Result<Exit, 
         "groups",
         "billingGroup",
     ];
-    let fields = device.as_object().into_iter().flatten();
-    let rest = fields
-        .map(|(name, _)| name.as_str())
-        .filter(|name| !first.contains(name));
-    let facts = first
-        .into_iter()
-        .chain(rest)
-        .filter(|name| !device[*name].is_null())
-        .map(|name| (name, output::plain(&device[name])));
-    output::line(&output::facts(facts).to_string());
+    output::line(&output::facts_of(&device, &first).to_string());
     Ok(Exit::Done)
 }

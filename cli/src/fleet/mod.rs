@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use crate::device::{rows, thing_name};
 use crate::failure::{Exit, Failure};
 use crate::fleet::board::Board;
-use crate::keys::KeysDir;
+use crate::keys::{KeysArgument, KeysDir};
 use crate::output::Format;
 use crate::proxy;
 use crate::reference::{
@@ -60,14 +60,8 @@ pub(crate) struct Arguments {
 /// What all devices of a command have in common.
 #[derive(Debug, Args)]
 pub(crate) struct Life {
-    /// Where `lamp device create` left the keys and certificates
-    #[arg(
-        long,
-        env = "LAMP_KEYS_DIR",
-        default_value = "keys",
-        value_name = "DIR"
-    )]
-    keys_dir: PathBuf,
+    #[command(flatten)]
+    keys: KeysArgument,
 
     /// Where to connect; port 443 uses ALPN [default port: 8883; default
     /// host: the local cloud's]
@@ -135,9 +129,9 @@ impl Life {
     /// What jobs may do.
     fn jobs(&self) -> Result<JobSettings, Failure> {
         let handlers = self.handlers.as_deref().map(handlers_folder);
-        let directory = self.jobs_dir.as_ref().unwrap_or(&self.keys_dir);
+        let directory = self.jobs_dir.as_deref().unwrap_or(self.keys.directory());
         Ok(JobSettings {
-            directory: directory.clone(),
+            directory: directory.to_owned(),
             handlers: handlers.transpose()?,
             users: job_users(&self.job_user)?,
             patience: self.job_timeout,
@@ -158,8 +152,8 @@ impl Life {
         dealt.cloned().unwrap_or_else(|| "1.0.0".into())
     }
 
-    pub(crate) fn keys_dir(&self) -> &Path {
-        &self.keys_dir
+    pub(crate) fn keys(&self) -> &KeysArgument {
+        &self.keys
     }
 
     fn broker(&self, target: &Target) -> Result<Broker, Failure> {
@@ -248,7 +242,7 @@ async fn live_paced(
     format: Format,
 ) -> Result<Exit, Failure> {
     let dialer = Arc::new(Dialer::new(broker.endpoint, broker.server_ca.as_deref())?);
-    let keys = KeysDir::open(&life.keys_dir)?;
+    let keys = life.keys.open()?;
     let jobs = Arc::new(life.jobs()?);
     let tunnels = Arc::new(tunnels);
     let (wire, heard) = mpsc::unbounded_channel();
@@ -362,7 +356,7 @@ fn members(arguments: &Arguments) -> Result<Vec<Member>, Failure> {
             .iter()
             .map(|row| thing_name(&row.thing_name))
             .collect::<Result<_, _>>()?,
-        (None, most) => first(&arguments.life.keys_dir, most.unwrap_or_default())?,
+        (None, most) => first(arguments.life.keys.directory(), most.unwrap_or_default())?,
     };
     let mut members: Vec<_> = things
         .into_iter()

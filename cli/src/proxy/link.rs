@@ -14,9 +14,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{interval, timeout};
+use tokio::time::interval;
 
-use super::websocket::{self, Frame, Reader, Writer};
+use super::websocket::{self, Reader, Writer};
 use super::{Cut, Side, Way};
 
 /// How many messages wait in one direction of one stream.
@@ -25,20 +25,12 @@ const QUEUE: usize = 8;
 const PIECE: usize = 16 * 1024;
 /// Firewalls forget connections on which nothing is said for a minute or so.
 const PING_EVERY: Duration = Duration::from_secs(30);
-/// For what is still to be said, when leaving.
-const LEAVE: Duration = Duration::from_secs(1);
-
-/// What is to be said.
-enum Out {
-    Message(Message),
-    Pong(Vec<u8>),
-}
 
 /// A live connection.
 pub(super) struct Link {
     reader: Reader,
     frames: Frames,
-    out: mpsc::Sender<Out>,
+    out: mpsc::Sender<Message>,
     open: BTreeMap<String, Stream>,
     tasks: JoinSet<()>,
 }
@@ -68,24 +60,19 @@ impl Link {
     /// waiting for them loses nothing.
     pub(super) async fn next(&mut self) -> Result<Vec<Message>, Cut> {
         match self.reader.next().await {
-            Ok(Frame::Bytes(bytes)) => {
+            Ok(Some(bytes)) => {
                 self.frames.push(&bytes);
                 let messages = self.frames.take();
                 messages.map_err(|malformed| Cut::Lost(malformed.to_string()))
             }
-            Ok(Frame::Ping(payload)) => {
-                // Where the queue is full, what is in it shows that we live.
-                let _ = self.out.try_send(Out::Pong(payload));
-                Ok(Vec::new())
-            }
-            Ok(Frame::Close) => Err(Cut::Lost("the proxy server has closed it".to_owned())),
+            Ok(None) => Err(Cut::Lost("the proxy server has closed it".to_owned())),
             Err(reason) => Err(Cut::Lost(reason)),
         }
     }
 
     pub(super) async fn send(&self, message: Message) {
         // If nobody takes it, the connection is over, and its reader says so.
-        let _ = self.out.send(Out::Message(message)).await;
+        let _ = self.out.send(message).await;
     }
 
     /// A stream begins; one that the service had is over. `ended` is told when
@@ -106,7 +93,7 @@ impl Link {
                 pipe(tcp, from_tunnel, &out, &service, id).await;
             }
             let over = Message::of(Kind::StreamReset, &service, id);
-            let _ = out.send(Out::Message(over)).await;
+            let _ = out.send(over).await;
             drop(ended);
         });
     }
@@ -136,15 +123,14 @@ impl Link {
 }
 
 /// Says what is to be said.
-async fn say(mut writer: Writer, mut waiting: mpsc::Receiver<Out>) {
+async fn say(mut writer: Writer, mut waiting: mpsc::Receiver<Message>) {
     let mut ping = interval(PING_EVERY);
     ping.tick().await;
     loop {
         let said = tokio::select! {
-            out = waiting.recv() => match out {
-                Some(Out::Message(message)) => writer.bytes(&message.frame()).await,
-                Some(Out::Pong(payload)) => writer.pong(&payload).await,
-                None => break,
+            message = waiting.recv() => match message {
+                Some(message) => writer.bytes(message.frame()).await,
+                None => return,
             },
             _ = ping.tick() => writer.ping().await,
         };
@@ -152,7 +138,6 @@ async fn say(mut writer: Writer, mut waiting: mpsc::Receiver<Out>) {
             return;
         }
     }
-    let _ = timeout(LEAVE, writer.close()).await;
 }
 
 /// Carries a TCP connection until either side ends it. What has come through
@@ -160,7 +145,7 @@ async fn say(mut writer: Writer, mut waiting: mpsc::Receiver<Out>) {
 async fn pipe(
     tcp: TcpStream,
     mut from_tunnel: mpsc::Receiver<Vec<u8>>,
-    out: &mpsc::Sender<Out>,
+    out: &mpsc::Sender<Message>,
     service: &str,
     id: i32,
 ) {
@@ -170,7 +155,7 @@ async fn pipe(
         let mut buffer = vec![0; PIECE];
         while let Ok(length @ 1..) = read.read(&mut buffer).await {
             let data = Message::data(service, id, &buffer[..length]);
-            if out.send(Out::Message(data)).await.is_err() {
+            if out.send(data).await.is_err() {
                 return;
             }
         }

@@ -1,9 +1,9 @@
 //! Local proxies: what carries a TCP connection through a tunnel, from this
 //! machine (`source`) to a device (`destination`).
 //!
-//! From the wire inwards: `websocket` is RFC 6455's framing, `endpoint` says
-//! where AWS's proxy server is, `link` is one connection to it with the streams
-//! that go through. The messages are the domain's
+//! From the wire inwards: `endpoint` says where AWS's proxy server is,
+//! `websocket` connects to it, `link` is one connection with the streams that go
+//! through. The messages are the domain's
 //! ([`message`](lamplighter_domain::tunnel::message)).
 
 mod destination;

@@ -5,6 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use lamplighter_domain::tunnel::message::{Kind, Message, SUBPROTOCOL};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::OwnedWriteHalf;
@@ -13,7 +16,6 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use super::websocket::answer_to;
 use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -34,27 +36,58 @@ async fn server() -> Endpoint {
     format!("ws://127.0.0.1:{port}").parse().unwrap()
 }
 
-async fn relay(mut tcp: TcpStream, ends: Ends) {
+/// What a client says first, up to the empty line.
+async fn head(tcp: &mut TcpStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(tcp.read_u8().await.unwrap());
     }
-    let head = String::from_utf8(head).unwrap();
-    let header = |name: &str| {
-        let mut lines = head.lines().filter_map(|line| line.split_once(": "));
-        lines.find(|(each, _)| *each == name).unwrap().1.to_owned()
-    };
+    String::from_utf8(head).unwrap()
+}
+
+/// A header of it; the names of ours are in lower case.
+fn header(head: &str, name: &str) -> String {
+    let mut lines = head.lines().filter_map(|line| line.split_once(": "));
+    let found = lines.find(|(each, _)| each.eq_ignore_ascii_case(name));
+    found.unwrap().1.to_owned()
+}
+
+/// The answer to a handshake (RFC 6455, section 1.3).
+fn accept(head: &str) -> String {
+    let key = header(head, "sec-websocket-key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+    STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, key.as_bytes()))
+}
+
+/// A server that answers a handshake with this, in which ACCEPT becomes what
+/// the key asks for, and then says this.
+pub(super) async fn answering(answer: String, then: &'static [u8]) -> Endpoint {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (mut tcp, _) = listener.accept().await.unwrap();
+        let head = head(&mut tcp).await;
+        let answer = answer.replace("ACCEPT", &accept(&head));
+        tcp.write_all(answer.as_bytes()).await.unwrap();
+        tcp.write_all(then).await.unwrap();
+        // Until the client has had enough.
+        let _ = tcp.read_u8().await;
+    });
+    format!("ws://127.0.0.1:{port}").parse().unwrap()
+}
+
+async fn relay(mut tcp: TcpStream, ends: Ends) {
+    let head = head(&mut tcp).await;
     let side = usize::from(head.contains("local-proxy-mode=destination"));
-    if header("access-token") != ["source", "destination"][side] {
+    if header(&head, "access-token") != ["source", "destination"][side] {
         tcp.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
             .await
             .unwrap();
         return;
     }
-    let answer = answer_to(&header("Sec-WebSocket-Key"));
     let accepted = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nsec-websocket-accept: {answer}\r\n\
-         sec-websocket-protocol: {SUBPROTOCOL}\r\n\r\n"
+        "HTTP/1.1 101 Switching Protocols\r\nsec-websocket-accept: {}\r\n\
+         sec-websocket-protocol: {SUBPROTOCOL}\r\n\r\n",
+        accept(&head),
     );
     tcp.write_all(accepted.as_bytes()).await.unwrap();
     let (mut read, mut write) = tcp.into_split();
@@ -82,8 +115,13 @@ async fn relay(mut tcp: TcpStream, ends: Ends) {
 }
 
 fn unmasked(payload: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(payload.len()).unwrap().to_be_bytes();
-    [&[0x82, 126][..], &length, payload].concat()
+    let length = u16::try_from(payload.len()).unwrap();
+    // RFC 6455, section 5.2: the shortest way to say it.
+    let head = match u8::try_from(length) {
+        Ok(short @ ..126) => vec![0x82, short],
+        _ => [&[0x82, 126][..], &length.to_be_bytes()].concat(),
+    };
+    [&head[..], payload].concat()
 }
 
 async fn echo() -> String {

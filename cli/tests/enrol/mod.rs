@@ -32,4 +32,20 @@ fn a_device_enrols_as_nobody_and_its_token_is_in_no_message() {
     );
     assert_eq!((run.exit, service.seen().len()), (3, 2), "{run:?}");
     assert!(!run.stderr.contains("not-a-token"), "{run:?}");
+    let words = [
+        "device",
+        "enrol",
+        "--thing",
+        "x",
+        "--token",
+        "/nowhere",
+        "--keys-dir",
+        &keys,
+    ];
+    let run = lamp(&service, &words);
+    assert_eq!((run.exit, service.seen().len()), (2, 2), "{run:?}");
+    assert!(
+        run.stderr.contains("lamp device enrolment-token"),
+        "{run:?}"
+    );
 }

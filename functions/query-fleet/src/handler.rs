@@ -11,6 +11,7 @@ use lamplighter_domain::due::query::DueQuery;
 use lamplighter_domain::listing::ListQuery;
 use lamplighter_domain::names::{CaseId, GroupName, OperationId, SweepId, ThingName};
 use lamplighter_domain::rollout::RolloutId;
+use lamplighter_domain::time::Day;
 use serde_json::{Value, json};
 
 /// Answers one request.
@@ -60,9 +61,10 @@ async fn read(table: &Table, request: &http::Request) -> Result<Value, Failure> 
             query::case(table, &CaseId::parse(http::path(request, "caseId"))?).await
         }
         "GET /certificates" => {
-            let wanted = DueQuery::parse(text(request))?;
+            let now = clock::now();
+            let wanted = DueQuery::parse(text(request), Day::of(now))?;
             let pointer = sweep_rows::pointer(table).await?;
-            let oldest = sweep_rows::oldest_day(pointer.as_ref(), clock::now());
+            let oldest = sweep_rows::oldest_day(pointer.as_ref(), now);
             due::list(table, wanted, oldest).await
         }
         "GET /sweeps/{sweepId}" => {

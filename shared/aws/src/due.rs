@@ -26,9 +26,12 @@ const AT_ONCE: usize = 25;
 /// One page of certificates by the day on which they are due.
 pub async fn list(table: &Table, query: DueQuery, oldest: Day) -> Result<Value, Failure> {
     let mut page = DuePage::new(query, oldest);
-    while let Some(next) = page.next_read() {
-        let (found, more) = read(table, &next).await?;
-        page.take(found, more);
+    loop {
+        let reads = page.next_reads();
+        if reads.is_empty() {
+            break;
+        }
+        page.take(try_join_all(reads.iter().map(|next| read(table, next))).await?);
     }
     let mut answer = json!({ "items": page.rows });
     if let Some(cursor) = page.next_cursor() {

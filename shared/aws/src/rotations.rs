@@ -5,10 +5,9 @@ use std::collections::BTreeSet;
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem, Update};
 use lamplighter_domain::csr::PublicKeyId;
 use lamplighter_domain::device::KeyOwner;
-use lamplighter_domain::operation::{KEPT_MILLIS, Operation, OperationKind, OperationStatus};
+use lamplighter_domain::operation::{Operation, OperationKind, OperationStatus};
 use lamplighter_domain::rotation::{Phase, Rotation};
 use lamplighter_domain::sweep::Ended;
-use lamplighter_domain::time::Moment;
 use lamplighter_domain::{Failure, Kind};
 
 use crate::key_owners::{self, Before};
@@ -77,24 +76,12 @@ pub(crate) fn hold_keys(
 
 /// The operation of a rotation that begins, on the condition that it never was.
 pub(crate) fn operation(table: &Table, rotation: &Rotation) -> Result<TransactWriteItem, Failure> {
-    let operation = Operation {
-        operation_id: rotation.rotation_id.clone(),
-        kind: OperationKind::Renew,
-        thing_name: rotation.thing_name.clone(),
-        status: OperationStatus::Running,
-        started_at: rotation.started_at,
-        ended_at: None,
-        lease_until: Moment(0),
-        attempt: 0,
-        plan: None,
-        update: None,
-        mint: None,
-        certificate_id: None,
-        deletion: None,
-        proof: Vec::new(),
-        failure: None,
-        expires_at: Some(rotation.started_at.plus_millis(KEPT_MILLIS).epoch_seconds()),
-    };
+    let operation = Operation::begun(
+        rotation.rotation_id.clone(),
+        OperationKind::Renew,
+        rotation.thing_name.clone(),
+        rotation.started_at,
+    );
     let key = Key::operation(&rotation.rotation_id);
     let put = Put::builder()
         .table_name(&table.name)

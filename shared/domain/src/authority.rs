@@ -178,8 +178,8 @@ pub fn signer_of(certificate_pem: &str) -> Option<AuthorityId> {
 /// `POST /authorities`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InitRequest {
-    /// The common name of the authority's certificate.
-    pub subject: String,
+    /// The common name of the authority's certificate; ours where none is given.
+    pub subject: Option<String>,
     /// For how many years it is valid.
     pub years: u32,
 }
@@ -262,26 +262,48 @@ impl InitRequest {
             ));
         }
         Ok(Self {
-            subject: raw.subject()?.unwrap_or_else(|| DEFAULT_SUBJECT.to_owned()),
+            subject: raw.subject()?,
             years: raw.years()?,
         })
     }
 
     /// Decides what is to be made; nothing where an authority stands already.
     /// `keys` are the KMS keys that are used in turn.
+    ///
+    /// # Errors
+    /// `Conflict` for `subject` where none that stands has it.
     pub fn decide(
         &self,
         standing: Option<&Standing>,
         keys: &[String],
         now: Moment,
     ) -> Result<Option<AuthorityPlan>, Failure> {
-        if standing.is_some() {
-            return Ok(None);
+        if let Some(standing) = standing {
+            return self.stands(standing, now).map(|()| None);
         }
         let key = keys
             .first()
             .ok_or_else(|| Failure::bug("the stack has no key for an authority"))?;
-        Ok(Some(plan(self.subject.clone(), self.years, key, None, now)))
+        let subject = self.subject.as_deref().unwrap_or(DEFAULT_SUBJECT);
+        Ok(Some(plan(subject.to_owned(), self.years, key, None, now)))
+    }
+
+    /// Whether what is asked for may be what stands.
+    fn stands(&self, standing: &Standing, now: Moment) -> Result<(), Failure> {
+        let Some(subject) = &self.subject else {
+            return Ok(());
+        };
+        let active = &standing.active;
+        let mut all = standing.valid(now).into_iter().chain([active]);
+        if all.any(|authority| authority.subject == *subject) {
+            return Ok(());
+        }
+        Err(Failure::conflict(
+            "subject",
+            format!("the authority that is there is {}", quoted(&active.subject)),
+            "Ask without a subject, or make the next authority with `lamp ca rotate` \
+             (POST /authorities/rotation).",
+        ))
     }
 }
 

@@ -14,7 +14,7 @@ use crate::device::{
 };
 use crate::failure::{Failure, Kind};
 use crate::names::{CertificateId, GroupName, OperationId, ThingTypeName};
-use crate::operation::{KEPT_MILLIS, Operation, OperationKind, OperationStatus};
+use crate::operation::{Operation, OperationKind};
 use crate::request::CreateRequest;
 use crate::time::Moment;
 
@@ -190,23 +190,12 @@ impl CreatePlan {
 
     /// The operation as the claim writes it: the whole plan, before any effect.
     pub fn operation(&self, now: Moment, lease_until: Moment) -> Operation {
+        let (id, thing_name) = (self.operation_id.clone(), &self.request.thing_name);
         Operation {
-            operation_id: self.operation_id.clone(),
-            kind: OperationKind::Create,
-            thing_name: self.request.thing_name.clone(),
-            status: OperationStatus::Running,
-            started_at: now,
-            ended_at: None,
             lease_until,
             attempt: 1,
             plan: Some(self.clone()),
-            update: None,
-            mint: None,
-            certificate_id: None,
-            deletion: None,
-            proof: Vec::new(),
-            failure: None,
-            expires_at: Some(now.plus_millis(KEPT_MILLIS).epoch_seconds()),
+            ..Operation::begun(id, OperationKind::Create, thing_name.clone(), now)
         }
     }
 }

@@ -291,8 +291,9 @@ pub fn effects(seen: &Observation, progress: &DeleteProgress) -> Vec<Stage> {
             .then_some(Effect::DeleteThing)
             .into_iter()
             .collect(),
-        purges(Store::Custody, Some(&seen.versions))
-            .chain(purges(Store::Replica, seen.replica.as_ref()))
+        purges(&seen.versions, seen.replica.as_ref())
+            .into_iter()
+            .map(|(store, versions)| Effect::Purge(store, versions))
             .collect(),
     ];
     stages
@@ -323,18 +324,19 @@ fn attachments(seen: &Observation) -> BTreeSet<String> {
         .collect()
 }
 
-fn purges(
-    store: Store,
-    versions: Option<&BTreeSet<ObjectVersion>>,
-) -> impl Iterator<Item = Effect> {
-    let versions: Vec<_> = versions.into_iter().flatten().cloned().collect();
-    let batches: Vec<_> = versions
-        .chunks(MOST_VERSIONS_A_CALL)
-        .map(<[_]>::to_vec)
-        .collect();
-    batches
-        .into_iter()
-        .map(move |batch| Effect::Purge(store, batch))
+/// The versions of key objects in both stores, as many at once as a call takes.
+pub(crate) fn purges(
+    custody: &BTreeSet<ObjectVersion>,
+    replica: Option<&BTreeSet<ObjectVersion>>,
+) -> Vec<(Store, Vec<ObjectVersion>)> {
+    let mut calls = Vec::new();
+    let stores = [(Store::Custody, Some(custody)), (Store::Replica, replica)];
+    for (store, versions) in stores {
+        let versions: Vec<_> = versions.into_iter().flatten().cloned().collect();
+        let some = versions.chunks(MOST_VERSIONS_A_CALL);
+        calls.extend(some.map(|some| (store, some.to_vec())));
+    }
+    calls
 }
 
 /// The public keys that are the device's, by its rows. The key that it was

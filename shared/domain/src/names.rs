@@ -11,14 +11,15 @@ use crate::quote::quoted;
 
 /// Where a name's characters come from.
 #[derive(Clone, Copy)]
-struct Shape {
-    field: &'static str,
-    what: &'static str,
-    most: usize,
-    extra: &'static str,
+pub(crate) struct Shape {
+    pub(crate) field: &'static str,
+    pub(crate) what: &'static str,
+    pub(crate) most: usize,
+    pub(crate) extra: &'static str,
 }
 
-fn checked(text: &str, shape: Shape) -> Result<(), Failure> {
+/// Checks a name, for the first thing that is wrong with it.
+pub(crate) fn checked(text: &str, shape: Shape) -> Result<(), Failure> {
     let remedy = || {
         format!(
             "Use 1 to {} characters out of a-z, A-Z, 0-9 and {}.",
@@ -246,7 +247,7 @@ impl OperationId {
             Err(Failure::invalid(
                 "operationId",
                 format!("{} is not an operation id", quoted(text)),
-                "Use the operationId that a create or delete answered with.",
+                "Use the operationId that a create, an update, a renewal or a delete was answered with.",
             ))
         }
     }

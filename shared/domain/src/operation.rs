@@ -88,5 +88,34 @@ pub struct Operation {
     pub expires_at: Option<u64>,
 }
 
+impl Operation {
+    /// An operation that begins now. No invocation holds it yet.
+    pub fn begun(
+        operation_id: OperationId,
+        kind: OperationKind,
+        thing_name: ThingName,
+        now: Moment,
+    ) -> Self {
+        Self {
+            operation_id,
+            kind,
+            thing_name,
+            status: OperationStatus::Running,
+            started_at: now,
+            ended_at: None,
+            lease_until: Moment(0),
+            attempt: 0,
+            plan: None,
+            update: None,
+            mint: None,
+            certificate_id: None,
+            deletion: None,
+            proof: Vec::new(),
+            failure: None,
+            expires_at: Some(now.plus_millis(KEPT_MILLIS).epoch_seconds()),
+        }
+    }
+}
+
 /// For how long an ended operation can be looked up.
 pub const KEPT_MILLIS: u64 = 90 * 24 * 60 * 60 * 1000;

@@ -16,7 +16,7 @@ use crate::names::{
     AttributeName, AttributeValue, BillingGroupName, GroupName, OperationId, ThingName,
     ThingTypeName,
 };
-use crate::operation::{KEPT_MILLIS, Operation, OperationKind, OperationStatus};
+use crate::operation::{Operation, OperationKind, OperationStatus};
 use crate::time::Moment;
 
 mod effects;
@@ -249,22 +249,10 @@ impl UpdatePlan {
         lease_until: Moment,
     ) -> Operation {
         Operation {
-            operation_id: id,
-            kind: OperationKind::Update,
-            thing_name: thing_name.clone(),
-            status: OperationStatus::Running,
-            started_at: now,
-            ended_at: None,
             lease_until,
             attempt: 1,
-            plan: None,
             update: Some(self.clone()),
-            mint: None,
-            certificate_id: None,
-            deletion: None,
-            proof: Vec::new(),
-            failure: None,
-            expires_at: Some(now.plus_millis(KEPT_MILLIS).epoch_seconds()),
+            ..Operation::begun(id, OperationKind::Update, thing_name.clone(), now)
         }
     }
 

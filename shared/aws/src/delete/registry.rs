@@ -382,22 +382,9 @@ pub(super) fn begun(
     now: Moment,
 ) -> Operation {
     Operation {
-        operation_id: id,
-        kind: OperationKind::Delete,
-        thing_name: name.clone(),
-        status: OperationStatus::Running,
-        started_at: now,
-        ended_at: None,
-        lease_until: Moment(0),
-        attempt: 0,
-        plan: None,
-        update: None,
-        mint: None,
-        certificate_id: None,
         deletion: Some(inherited),
-        proof: Vec::new(),
-        failure: None,
         expires_at: None,
+        ..Operation::begun(id, OperationKind::Delete, name.clone(), now)
     }
 }
 

@@ -278,7 +278,8 @@ async fn what_is_due_is_started_once_and_a_lost_answer_is_planned_again() {
     };
     assert_eq!(same["endedAt"], sweep["endedAt"]);
 
-    let query = DueQuery::parse(&format!("due=..{}&limit=100", Day::of(now))).unwrap();
+    let query =
+        DueQuery::parse(&format!("due=..{}&limit=100", Day::of(now)), Day::of(now)).unwrap();
     let listed = due::list(&sweeps.table, query, Day::of(now).minus(9))
         .await
         .unwrap();

@@ -268,7 +268,8 @@ fn refused_init(body: &Value, field: &str) {
 fn requests_are_checked() {
     assert_eq!(InitRequest::parse(b"").unwrap().years, 10);
     let asked = InitRequest::parse(br#"{"subject": " Milan lights ", "years": 30}"#).unwrap();
-    assert_eq!((asked.subject.as_str(), asked.years), ("Milan lights", 30));
+    assert_eq!(asked.subject.as_deref(), Some("Milan lights"));
+    assert_eq!(asked.years, 30);
     refused_init(&json!({"years": 0}), "years");
     refused_init(&json!({"years": 31}), "years");
     refused_init(&json!({"subject": ""}), "subject");
@@ -303,6 +304,15 @@ fn the_keys_are_used_in_turn_and_a_repeated_request_makes_nothing() {
     };
     let again = InitRequest::parse(b"").unwrap();
     assert_eq!(again.decide(Some(&standing), &keys(), NOW), Ok(None));
+    let named = |subject: &str| {
+        let body = json!({ "subject": subject }).to_string();
+        let request = InitRequest::parse(body.as_bytes()).unwrap();
+        request.decide(Some(&standing), &keys(), NOW)
+    };
+    assert_eq!(named(&first.subject), Ok(None));
+    let other = named("Other lights").unwrap_err();
+    assert_eq!(other.field.as_deref(), Some("subject"));
+    assert!(other.reason.contains(&first.subject), "{}", other.reason);
 
     let stranger = rotation(&AuthorityId("a".repeat(40)));
     let refused = stranger.decide(Some(&standing), &keys(), NOW).unwrap_err();

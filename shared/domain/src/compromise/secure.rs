@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Case;
 use crate::delete::{
-    CertificateSeen, CertificateState, MOST_VERSIONS_A_CALL, ObjectVersion, ProofLine, Store, line,
+    CertificateSeen, CertificateState, ObjectVersion, ProofLine, Store, line, purges,
 };
 use crate::names::{CertificateId, ThingName};
 
@@ -109,28 +109,15 @@ pub fn effects(seen: &Seen, case: &Case) -> Vec<Stage> {
             .map(Effect::CloseTunnel)
             .chain(seen.executions.iter().cloned().map(Effect::CancelExecution))
             .collect(),
-        purges(Store::Custody, Some(&seen.versions))
-            .chain(purges(Store::Replica, seen.replica.as_ref()))
+        purges(&seen.versions, seen.replica.as_ref())
+            .into_iter()
+            .map(|(store, versions)| Effect::Purge(store, versions))
             .collect(),
     ];
     stages
         .into_iter()
         .filter(|stage| !stage.is_empty())
         .collect()
-}
-
-fn purges(
-    store: Store,
-    versions: Option<&BTreeSet<ObjectVersion>>,
-) -> impl Iterator<Item = Effect> {
-    let versions: Vec<_> = versions.into_iter().flatten().cloned().collect();
-    let batches: Vec<_> = versions
-        .chunks(MOST_VERSIONS_A_CALL)
-        .map(<[_]>::to_vec)
-        .collect();
-    batches
-        .into_iter()
-        .map(move |batch| Effect::Purge(store, batch))
 }
 
 /// What a look amounts to: a line for each certificate and each way to act.

@@ -9,11 +9,15 @@ use crate::failure::Failure;
 use crate::listing::{USUAL, decoded, once, read_limit};
 use crate::time::{Day, Moment};
 
-/// A page reads this many of the index's partitions at most, so that a long
-/// time in which nothing is due does not take a request past its own.
-const MOST_READS: u32 = 320;
-/// The longest time that one listing covers, in days.
-const MOST_DAYS: u64 = 3660;
+/// A page reads about this many of the index's partitions at most, so that a
+/// long time in which nothing is due does not take a request past its own.
+const MOST_READS: usize = 1600;
+/// How many are read at once. A page that finds something begins with fewer.
+const AT_ONCE: usize = 16;
+/// The longest time that one listing covers, in days, and how far ahead of
+/// today one reaches that begins with what is overdue: each day costs sixteen
+/// reads, whether or not anything is due.
+const MOST_DAYS: u64 = 366;
 
 /// The days asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +51,10 @@ struct Cursor {
 impl DueQuery {
     /// Reads a query string: `due=2026-12-01`, `due=2026-12-01..2026-12-31`, or
     /// `due=..2026-12-31` with all that is overdue.
-    pub fn parse(query: &str) -> Result<Self, Failure> {
+    ///
+    /// # Errors
+    /// `Invalid`, with the parameter.
+    pub fn parse(query: &str, today: Day) -> Result<Self, Failure> {
         let (mut limit, mut cursor, mut days) = (None, None, None);
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -55,7 +62,7 @@ impl DueQuery {
             match name.as_str() {
                 "limit" => once(&name, &mut limit, read_limit(&value)?)?,
                 "cursor" => once(&name, &mut cursor, value)?,
-                "due" => once(&name, &mut days, Days::parse(&value)?)?,
+                "due" => once(&name, &mut days, Days::parse(&value, today)?)?,
                 _ => {
                     return Err(Failure::invalid(
                         &name,
@@ -83,16 +90,21 @@ fn bad_days(reason: impl Into<String>) -> Failure {
 }
 
 impl Days {
-    fn parse(text: &str) -> Result<Self, Failure> {
+    fn parse(text: &str, today: Day) -> Result<Self, Failure> {
         let day = |part| Day::parse(part).ok_or_else(|| bad_days(format!("{part:?} is no day")));
         let (from, to) = match text.split_once("..") {
             None => (Some(day(text)?), day(text)?),
             Some(("", to)) => (None, day(to)?),
             Some((from, to)) => (Some(day(from)?), day(to)?),
         };
-        if from.is_some_and(|from| to < from || from.plus(MOST_DAYS) < to) {
-            return Err(bad_days(
-                "the days end before they begin, or after ten years",
+        if from.is_some_and(|from| to < from) {
+            return Err(bad_days("the days end before they begin"));
+        }
+        if from.unwrap_or(today).plus(MOST_DAYS) < to {
+            return Err(Failure::invalid(
+                "due",
+                format!("the days reach further than {MOST_DAYS} days"),
+                "Ask for a year at a time: due=2026-12-01..2027-11-30.",
             ));
         }
         Ok(Self { from, to })
@@ -121,7 +133,7 @@ pub struct DuePage {
     limit: usize,
     last: Day,
     position: Position,
-    reads: u32,
+    reads: usize,
     /// The certificates found.
     pub rows: Vec<Row>,
 }
@@ -139,24 +151,45 @@ impl DuePage {
         }
     }
 
-    /// What to read next; nothing when the page is full or the days end.
-    pub fn next_read(&self) -> Option<Read> {
+    /// What to read next, all at once; nothing when the page is full or the
+    /// days end. What is read beyond the page is read in vain, so that each
+    /// time it is about as much again as before.
+    pub fn next_reads(&self) -> Vec<Read> {
         let limit = self.limit - self.rows.len();
-        (limit > 0 && self.reads < MOST_READS && !self.done()).then(|| Read {
-            position: self.position.clone(),
-            until: Moment(u64::MAX),
-            limit,
-        })
+        if limit == 0 || self.reads >= MOST_READS {
+            return Vec::new();
+        }
+        let after = |position: &Position| {
+            let mut next = position.clone();
+            next.leave_partition();
+            Some(next)
+        };
+        std::iter::successors(Some(self.position.clone()), after)
+            .take_while(|position| position.day <= self.last)
+            .take((self.reads + 1).min(AT_ONCE))
+            .map(|position| Read {
+                position,
+                until: Moment(u64::MAX),
+                limit,
+            })
+            .collect()
     }
 
-    /// Takes what a read brought; `more` is whether the partition has more.
-    pub fn take(&mut self, found: Vec<Row>, more: bool) {
-        self.reads += 1;
-        if let Some(row) = found.last() {
-            self.position.pass(row);
-        }
-        self.rows.extend(found);
-        if !more {
+    /// Takes what those reads brought, in their order, each with whether its
+    /// partition has more. What does not fit is the next page's.
+    pub fn take(&mut self, found: Vec<(Vec<Row>, bool)>) {
+        self.reads += found.len();
+        for (mut rows, more) in found {
+            let room = self.limit - self.rows.len();
+            let more = more || rows.len() > room;
+            rows.truncate(room);
+            if let Some(row) = rows.last() {
+                self.position.pass(row);
+            }
+            self.rows.extend(rows);
+            if more {
+                return;
+            }
             self.position.leave_partition();
         }
     }
@@ -184,8 +217,12 @@ mod tests {
     use crate::names::{CertificateId, ThingName};
     use crate::time::DAY_MILLIS;
 
+    fn today() -> Day {
+        Day::parse("2026-11-30").unwrap()
+    }
+
     fn check(query: &str, refused: Option<&str>) {
-        let parsed = DueQuery::parse(query);
+        let parsed = DueQuery::parse(query, today());
         let field = parsed
             .as_ref()
             .err()
@@ -203,7 +240,10 @@ mod tests {
         check("due=today", Some("due"));
         check("due=2026-12-01..", Some("due"));
         check("due=2026-12-02..2026-12-01", Some("due"));
+        check("due=1970-01-01..1970-12-31", None);
         check("due=1970-01-01..2026-12-01", Some("due"));
+        check("due=..2027-12-01", None);
+        check("due=..2027-12-02", Some("due"));
         check("due=2026-12-01&due=2026-12-01", Some("due"));
         check("due=2026-12-01&limit=0", Some("limit"));
         check("due=2026-12-01&cursor=e30", Some("cursor"));
@@ -235,9 +275,10 @@ mod tests {
     fn pages(fleet: &[(String, Row)], days: &str, limit: usize) -> Vec<Vec<Row>> {
         let (mut pages, mut cursor) = (Vec::new(), String::new());
         loop {
-            let query = DueQuery::parse(&format!("due={days}&limit={limit}{cursor}")).unwrap();
+            let query = format!("due={days}&limit={limit}{cursor}");
+            let query = DueQuery::parse(&query, today()).unwrap();
             let mut page = DuePage::new(query, Day::parse("2026-03-01").unwrap());
-            while let Some(read) = page.next_read() {
+            let read = |read: Read| {
                 let after = read.position.after.as_ref();
                 let mut found: Vec<_> = fleet
                     .iter()
@@ -247,7 +288,15 @@ mod tests {
                     .collect();
                 let more = found.len() > read.limit;
                 found.truncate(read.limit);
-                page.take(found, more);
+                (found, more)
+            };
+            loop {
+                let reads = page.next_reads();
+                if reads.is_empty() {
+                    break;
+                }
+                assert!(reads.len() <= AT_ONCE);
+                page.take(reads.into_iter().map(read).collect());
             }
             pages.push(page.rows.clone());
             match page.next_cursor() {

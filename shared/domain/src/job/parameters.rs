@@ -8,13 +8,19 @@ use super::object::S3Object;
 use super::pattern::Pattern;
 use super::read::{Object, wrong};
 use crate::failure::Failure;
+use crate::names::{Shape, checked};
 use crate::quote::quoted;
 
 const OPEN: &str = "${aws:iot:parameter:";
 /// What follows a name of type `s3` for the object's checksum in its place.
 const CHECKSUM: &str = ".sha256";
 const LONGEST_VALUE: usize = 1024;
-const LONGEST_NAME: usize = 64;
+const NAME: Shape = Shape {
+    field: "parameters",
+    what: "parameter name",
+    most: 64,
+    extra: "-_",
+};
 const MOST: usize = 50;
 
 /// The parameters of a template, by name.
@@ -88,7 +94,7 @@ impl Parameters {
         }
         let read = |(name, value): (String, Value)| {
             let path = format!("{path}.{name}");
-            check_name(&path, &name)?;
+            checked(&name, NAME).map_err(|failure| failure.field(&path))?;
             let parameter = Parameter::read(&path, value)?;
             Ok((name, parameter))
         };
@@ -254,20 +260,6 @@ fn bound(object: &mut Object, name: &str) -> Result<Option<i64>, Failure> {
             .ok_or_else(|| wrong(&at, &value, "a whole number"))
     };
     value.map(read).transpose()
-}
-
-fn check_name(path: &str, name: &str) -> Result<(), Failure> {
-    let good = (1..=LONGEST_NAME).contains(&name.len())
-        && name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
-    good.then_some(()).ok_or_else(|| {
-        Failure::invalid(
-            path,
-            format!("{} is no parameter's name", quoted(name)),
-            format!("Use up to {LONGEST_NAME} letters, digits, _ and -."),
-        )
-    })
 }
 
 /// A value that would make a placeholder of its own, or lines, is refused.

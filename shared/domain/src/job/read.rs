@@ -20,7 +20,7 @@ impl Object {
                 path: path.to_owned(),
                 fields,
             }),
-            other => Err(wrong(path, &other, "an object")),
+            other => Err(wrong(within(path), &other, "an object")),
         }
     }
 
@@ -98,17 +98,18 @@ impl Object {
         let Some(name) = self.fields.keys().next() else {
             return Ok(());
         };
-        let at = if self.path.is_empty() {
-            "body"
-        } else {
-            &self.path
-        };
         Err(Failure::invalid(
-            at,
+            within(&self.path),
             format!("there is no field {}", quoted(name)),
             "Remove it, or correct its name.",
         ))
     }
+}
+
+/// What a failure of an object as a whole names: all of what was sent, where
+/// the object is that.
+fn within(path: &str) -> &str {
+    if path.is_empty() { "body" } else { path }
 }
 
 /// The text that stands at a path.

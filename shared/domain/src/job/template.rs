@@ -11,7 +11,7 @@ use super::parameters::{Filled, Kind, Parameters, Use, replace, uses};
 use super::read::Object;
 use crate::failure::Failure;
 use crate::fields::unique_json;
-use crate::names::ThingTypeName;
+use crate::names::{JobTemplateName, ThingTypeName};
 use crate::quote::quoted;
 
 /// A template.
@@ -67,7 +67,7 @@ impl Template {
     pub fn from_value(path: &str, value: Value) -> Result<Self, Failure> {
         let mut object = Object::new(path, value)?;
         let name = object.required_text("name")?;
-        check_name(&object.at("name"), &name)?;
+        JobTemplateName::parse(&name).map_err(|failure| failure.field(&object.at("name")))?;
         let description = object.text("description")?.unwrap_or_default();
         let thing_type = object.text("thingType")?;
         let at = object.at("thingType");
@@ -245,18 +245,4 @@ fn written(
         Some(Filled::Object(object)) => Ok(object.placeholder(region)),
         None => Err(format!("no value for {}", by.name)),
     }
-}
-
-fn check_name(path: &str, name: &str) -> Result<(), Failure> {
-    let good = (1..=64).contains(&name.len())
-        && name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
-    good.then_some(()).ok_or_else(|| {
-        Failure::invalid(
-            path,
-            format!("{} is no template's name", quoted(name)),
-            "Use up to 64 letters, digits, _ and -.",
-        )
-    })
 }

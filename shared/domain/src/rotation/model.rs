@@ -9,9 +9,12 @@
 mod device;
 mod explore;
 mod invariants;
+mod kept;
 mod service;
 
 use std::collections::BTreeSet;
+
+use kept::Kept;
 
 use super::wallet::{Act, Pair, Tried, Wallet};
 use super::{Effect, Message, Messenger, New, Next, Phase, Reply, Rotation, Windows, Work};
@@ -166,7 +169,7 @@ enum Down {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Worker {
-    work: Work,
+    work: Kept<Work>,
     done: usize,
 }
 
@@ -178,17 +181,17 @@ struct World {
     objects: [Option<usize>; 1 + ROTATIONS as usize],
     /// Whether a rotation's job is there.
     jobs: [bool; ROTATIONS as usize],
-    row: Option<Rotation>,
+    row: Option<Kept<Rotation>>,
     worker: Option<Worker>,
-    wallet: Wallet,
+    wallet: Kept<Wallet>,
     /// The certificate the device is connected with.
     connection: Option<usize>,
     /// Connected with the staged pair, which is not promoted yet.
     trying: bool,
     keys_made: usize,
     started: u8,
-    up: BTreeSet<Up>,
-    down: BTreeSet<Down>,
+    up: Kept<BTreeSet<Up>>,
+    down: Kept<BTreeSet<Down>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -262,13 +265,13 @@ impl Model {
             jobs: [false; ROTATIONS as usize],
             row: None,
             worker: None,
-            wallet: Wallet::new(self.names.pair(0)),
+            wallet: Kept::new(Wallet::new(self.names.pair(0))),
             connection: Some(0),
             trying: false,
             keys_made: 1,
             started: 0,
-            up: BTreeSet::new(),
-            down: BTreeSet::new(),
+            up: Kept::new(BTreeSet::new()),
+            down: Kept::new(BTreeSet::new()),
         }
     }
 
@@ -335,7 +338,7 @@ impl Model {
         match action {
             Action::Start(custody, by) => self.start(&mut world, custody, by),
             Action::ByHandOut => {
-                let row = world.row.take()?.hand_out(world.now).ok()?;
+                let row = world.row.take()?.own().hand_out(world.now).ok()?;
                 world.row = Some(normal(row));
             }
             Action::HandOut => self.hand_out(&mut world)?,
@@ -349,7 +352,7 @@ impl Model {
             Action::Promote => self.promote(&mut world),
             Action::GiveUp => {
                 // The device's own storage or application would not have it.
-                world.wallet.staged = None;
+                world.wallet.change(|wallet| wallet.staged = None);
                 Self::disconnect(&mut world);
             }
             Action::Kick | Action::PowerLoss => Self::disconnect(&mut world),
@@ -364,9 +367,9 @@ fn thing() -> ThingName {
 
 /// Counters that only tell writes and attempts apart would make every state a
 /// new one.
-fn normal(mut row: Rotation) -> Rotation {
+fn normal(mut row: Rotation) -> Kept<Rotation> {
     row.version = 0;
     row.attempt = 0;
     row.started_at = Moment(0);
-    row
+    Kept::new(row)
 }

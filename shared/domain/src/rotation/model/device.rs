@@ -5,7 +5,7 @@ use super::*;
 impl Model {
     pub(super) fn hear(&self, world: &mut World, down: Down) {
         let rotation = |n: u8| &self.names.rotations[usize::from(n)];
-        let mut wallet = world.wallet.clone();
+        let mut wallet = world.wallet.own();
         let mut connected = world.connection.is_some();
         if self.flaw == Flaw::TakeAnyHandOut {
             (wallet.proving, connected) = (None, true);
@@ -22,7 +22,7 @@ impl Model {
             Down::Rejected(n) => wallet.rejected(rotation(n)),
             Down::Retired(key) => (wallet.retired(&self.names.ids[key]), Act::Stay),
         };
-        world.wallet = wallet;
+        world.wallet = Kept::new(wallet);
         self.act(world, act);
     }
 
@@ -34,8 +34,8 @@ impl Model {
                 if world.keys_made < KEYS {
                     let public = self.names.csrs[world.keys_made].public_key().clone();
                     world.keys_made += 1;
-                    let (wallet, act) = world.wallet.clone().stage(rotation, public);
-                    world.wallet = wallet;
+                    let (wallet, act) = world.wallet.own().stage(rotation, public);
+                    world.wallet = Kept::new(wallet);
                     self.act(world, act);
                 }
             }
@@ -43,13 +43,13 @@ impl Model {
                 if let (Some(from), Some(staged)) = (world.connection, &world.wallet.staged) {
                     let key = self.names.key_of(&staged.public_key);
                     let n = self.names.rotation(&rotation);
-                    world.up.insert(Up::Request(n, key, from));
+                    world.up.change(|up| up.insert(Up::Request(n, key, from)));
                 }
             }
             Act::Prove(rotation) => {
                 if let Some(from) = world.connection {
                     let n = self.names.rotation(&rotation);
-                    world.up.insert(Up::Proof(n, from));
+                    world.up.change(|up| up.insert(Up::Proof(n, from)));
                 }
             }
         }
@@ -58,7 +58,7 @@ impl Model {
     pub(super) fn disconnect(world: &mut World) {
         world.trying = false;
         if let Some(key) = world.connection.take() {
-            world.up.insert(Up::Disconnected(key));
+            world.up.change(|up| up.insert(Up::Disconnected(key)));
         }
     }
 
@@ -77,27 +77,27 @@ impl Model {
         let (tried, key) = self.tried(&world.wallet);
         if world.certificates[key].works() {
             world.connection = Some(key);
-            world.up.insert(Up::Connected(key));
+            world.up.change(|up| up.insert(Up::Connected(key)));
             match tried {
                 Tried::Staged => world.trying = true,
                 Tried::Current => {
-                    let (wallet, act) = world.wallet.clone().connected(tried);
-                    world.wallet = wallet;
+                    let (wallet, act) = world.wallet.own().connected(tried);
+                    world.wallet = Kept::new(wallet);
                     self.act(world, act);
                 }
             }
         } else {
-            world.wallet = world.wallet.clone().refused(tried).0;
+            world.wallet = Kept::new(world.wallet.own().refused(tried).0);
         }
     }
 
     pub(super) fn promote(&self, world: &mut World) {
         world.trying = false;
-        let (mut wallet, act) = world.wallet.clone().connected(Tried::Staged);
+        let (mut wallet, act) = world.wallet.own().connected(Tried::Staged);
         if self.flaw == Flaw::ForgetFallback {
             wallet.fallback = None;
         }
-        world.wallet = wallet;
+        world.wallet = Kept::new(wallet);
         self.act(world, act);
     }
 }

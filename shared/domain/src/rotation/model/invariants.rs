@@ -8,7 +8,7 @@ impl Model {
         let working: Vec<usize> = (0..KEYS)
             .filter(|key| world.certificates[*key].works())
             .collect();
-        let row = world.row.as_ref();
+        let row = world.row.as_deref();
         let proved = row.map_or(0, |row| match (row.proven_at, row.new_id()) {
             (Some(_), Some(new)) => self.names.id(new),
             _ => self.names.id(&row.old),
@@ -56,7 +56,7 @@ impl Model {
 
     /// Whether the device, left alone with AWS as it is, finds a way in.
     pub(super) fn gets_in(&self, world: &World) -> bool {
-        let mut wallet = world.wallet.clone();
+        let mut wallet = world.wallet.own();
         for _ in 0..4 {
             let (tried, key) = self.tried(&wallet);
             if world.certificates[key].works() {

@@ -15,7 +15,7 @@ impl Model {
         let held = world.objects.iter().position(|held| *held == Some(key));
         let object = held.map(|object| self.names.objects[object].clone());
         let old = certificate(old, self.names.pair(key).public_key, object);
-        let (earlier, now) = (world.row.as_ref(), world.now);
+        let (earlier, now) = (world.row.as_deref(), world.now);
         let row = Rotation::start(id, thing(), &old, WINDOWS, earlier, now);
         let mut row = row.unwrap();
         row.custody = custody;
@@ -32,12 +32,14 @@ impl Model {
         let object = self.names.object(&row.new_key()?);
         let key = world.objects[object].filter(|_| waits)?;
         let rotation = self.names.rotation(&row.rotation_id);
-        world.down.insert(Down::HandedOut(rotation, key));
+        world
+            .down
+            .change(|down| down.insert(Down::HandedOut(rotation, key)));
         Some(())
     }
 
     pub(super) fn take(&self, world: &mut World) -> Option<()> {
-        let row = world.row.clone()?;
+        let row = world.row.as_ref()?.own();
         let unknown = row.phase == Phase::Requested && row.wish.is_none();
         let mut row = row.lease(world.now, world.now.plus_millis(LEASE)).ok()?;
         if self.flaw == Flaw::LeaveKey && unknown && row.phase == Phase::Withdrawing {
@@ -49,7 +51,10 @@ impl Model {
         match row.next() {
             Next::Do(work) => {
                 world.row = Some(normal(row));
-                world.worker = Some(Worker { work, done: 0 });
+                world.worker = Some(Worker {
+                    work: Kept::new(work),
+                    done: 0,
+                });
             }
             _ => world.row = Some(normal(row.release())),
         }
@@ -62,7 +67,7 @@ impl Model {
             return;
         };
         let stored = |world: &World| {
-            let name = world.row.as_ref().and_then(Rotation::new_key);
+            let name = world.row.as_ref().and_then(|row| row.new_key());
             name.and_then(|name| world.objects[self.names.object(&name)])
         };
         if let Some(effect) = worker.work.effects().get(worker.done) {
@@ -70,10 +75,10 @@ impl Model {
             self.effect(world, *effect);
             return;
         }
-        let work = worker.work.clone();
+        let work = worker.work.own();
         world.worker = None;
         let key = stored(world);
-        let (row, now) = (world.row.take().unwrap(), world.now);
+        let (row, now) = (world.row.take().unwrap().own(), world.now);
         let row = match work {
             Work::Tell(_) | Work::Post => row.told(),
             Work::Recall => row.recalled(now),
@@ -129,7 +134,7 @@ impl Model {
             Effect::CreateJob => {
                 let rotation = self.names.rotation(&row.rotation_id);
                 world.jobs[usize::from(rotation)] = true;
-                world.down.insert(Down::Renew(rotation));
+                world.down.change(|down| down.insert(Down::Renew(rotation)));
             }
             Effect::DeleteJob => {
                 let rotation = self.names.rotation(&row.rotation_id);
@@ -139,7 +144,7 @@ impl Model {
             Effect::PurgeOld => purge(&mut world.objects, old_object),
             Effect::Publish(told) => {
                 if let Some(reply) = row.saying(told) {
-                    world.down.insert(self.down(&reply));
+                    world.down.change(|down| down.insert(self.down(&reply)));
                 }
             }
             Effect::Mint => {
@@ -182,13 +187,13 @@ impl Model {
             && world.now >= row.deadline
             && let Some(row) = &mut world.row
         {
-            row.phase = Phase::Withdrawing;
+            row.change(|row| row.phase = Phase::Withdrawing);
         }
         Some(())
     }
 
     pub(super) fn receive(&self, world: &mut World, up: Up) {
-        let Some(row) = world.row.clone() else {
+        let Some(row) = world.row.as_ref() else {
             return;
         };
         let rotation = |n: u8| self.names.rotations[usize::from(n)].clone();
@@ -204,14 +209,15 @@ impl Model {
         };
         match row.receive(&message, &self.names.ids[principal], world.now) {
             Ok(received) => {
-                world.down.extend(received.reply.map(|r| self.down(&r)));
+                let reply = received.reply.map(|r| self.down(&r));
+                world.down.change(|down| down.extend(reply));
                 let mut row = received.rotation;
                 if self.flaw == Flaw::RetireOnConnect && row.in_use && row.phase == Phase::Issued {
                     row.proven_at = Some(world.now);
                 }
                 world.row = Some(normal(row));
             }
-            Err(_) => world.down.extend(about.map(Down::Rejected)),
+            Err(_) => (world.down).change(|down| down.extend(about.map(Down::Rejected))),
         }
     }
 
