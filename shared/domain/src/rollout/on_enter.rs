@@ -61,8 +61,10 @@ pub fn on_entering(
     now: Moment,
 ) -> OnEntering {
     let group = &definition.definition.name;
-    let asked = json!([group, definition.since, template, thing_type]).to_string();
-    let asked = sha256_hex(asked.as_bytes());
+    let mut asked = json!([group, definition.since, template, thing_type]);
+    // The table keeps no order of a document's fields.
+    asked.sort_all_objects();
+    let asked = sha256_hex(asked.to_string().as_bytes());
     let number = match newest {
         Some((row, rollout)) if row.asked == asked => {
             if matches!(rollout.stopped, Some(ref why) if *why != Reason::OutOfTime) {
@@ -124,6 +126,9 @@ mod tests {
     use super::super::{Command, Next, Phase, Taken, Tally, Work};
     use super::*;
 
+    /// What became of a job.
+    type To = fn(&mut Rollout);
+
     fn definition(since: u64) -> DefinitionRow {
         let definition = json!({"name": "old", "query": "a:1", "onEnter": {"job": "update"}});
         let row = json!({"definition": definition, "revision": 1, "since": since});
@@ -162,7 +167,6 @@ mod tests {
             rollout.stopped = Some(Reason::OutOfTime);
         };
         let done = |rollout: &mut Rollout| rollout.phase = Phase::Done;
-        type To = fn(&mut Rollout);
         for (to, at, since, document, expected) in [
             (open as To, day(0), 1, 1, "Join"),
             (open, day(59), 1, 1, "Join"),
@@ -199,6 +203,17 @@ mod tests {
         other.definition.name = GroupName::parse("new").unwrap();
         let other = on_entering(&other, &template(&json!(1)), None, None, Moment(0));
         assert_ne!(begun(other).rollout_id, first().0.rollout_id);
+        let read = |document| {
+            let template = template(&serde_json::from_str(document).unwrap());
+            begun(on_entering(
+                &definition(1),
+                &template,
+                None,
+                None,
+                Moment(0),
+            ))
+        };
+        assert_eq!(read(r#"{"a": 1, "b": 2}"#), read(r#"{"b": 2, "a": 1}"#));
         // A type that was changed is another one in AWS.
         let moved = ThingTypeName::parse("light-v2").unwrap();
         let template = template(&json!(1));
