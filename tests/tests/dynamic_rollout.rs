@@ -84,7 +84,7 @@ async fn members_have_a_job_and_so_has_who_enters_later_once() {
     let expected = forecast(cloud, &body, 1).await;
     assert_eq!(expected["waves"][0]["things"], json!([first]));
     let job = started(cloud, &body).await;
-    assert_eq!(wave(cloud, &job, 1, 1).await, [first.clone()]);
+    assert_eq!(wave(cloud, &job, 1, 1).await, std::slice::from_ref(first));
     answered(cloud, first, &format!("{job}-w1"), "SUCCEEDED", "").await;
     let following = |seen: &Value| seen["status"] == "FOLLOWING";
     until(cloud, &job, "following", following).await;
