@@ -16,7 +16,7 @@ use crate::output::{self, Format};
 pub(crate) enum Command {
     /// Give a job of the catalog to devices, or show who would get it
     Run(Box<run::Arguments>),
-    /// List jobs, the newest first
+    /// List jobs, or those of one device, the newest first
     List(ListArguments),
     /// Show how far a job has come, with its failures by reason
     Show(Named),
@@ -41,9 +41,12 @@ pub(crate) struct Named {
     id: String,
 }
 
-/// How many.
+/// Which jobs, and how many.
 #[derive(Debug, Args)]
 pub(crate) struct ListArguments {
+    /// Only the jobs of this device, with what became of each
+    #[arg(long, value_name = "THING")]
+    device: Option<String>,
     /// How many at most
     #[arg(long, default_value_t = 25, value_name = "N")]
     limit: u32,
@@ -96,13 +99,19 @@ fn post(id: &str, command: &str) -> Call {
 }
 
 async fn list(arguments: &ListArguments, api: &Api, format: Format) -> Result<Exit, Failure> {
-    let mut call = Call::get(&["jobs"]).query("limit", &arguments.limit.to_string());
+    let call = match &arguments.device {
+        Some(thing) => Call::get(&["devices", thing, "jobs"]),
+        None => Call::get(&["jobs"]),
+    };
+    let mut call = call.query("limit", &arguments.limit.to_string());
     if let Some(cursor) = &arguments.cursor {
         call = call.query("cursor", cursor);
     }
     let page = api.send(call).await?.body;
     if format.is_json() {
         output::document(&page);
+    } else if arguments.device.is_some() {
+        show::of_device(&page);
     } else {
         show::list(&page);
     }

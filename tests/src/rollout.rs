@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use crate::cloud::{Ask, Cloud};
 use crate::delivery::{PATIENCE, created, deliver};
 use crate::device::{Key, unique};
-use crate::inventory::describe;
+use crate::groups;
+use crate::inventory::{describe, rows};
 use crate::organisation::Organisation;
 
 /// Lights in a group, and two templates for them.
@@ -80,6 +81,22 @@ impl Lights {
     pub fn blink(&self, targets: Value, rollout: Value) -> Value {
         json!({"template": self.org.of("blink"), "targets": targets, "rollout": rollout})
     }
+}
+
+/// Waits until a job would go to so many, as a dry run says.
+pub async fn forecast(cloud: &Cloud, body: &Value, targets: u64) -> Value {
+    let mut body = body.clone();
+    body["dryRun"] = true.into();
+    groups::until(async || {
+        let ask = Ask::new("POST", "/jobs").text(body.to_string());
+        let reply = cloud.api(&ask).await;
+        let said = reply.json();
+        if reply.status == 200 && said["targets"] == targets {
+            return Ok(said);
+        }
+        Err(reply.text)
+    })
+    .await
 }
 
 /// Starts a job; the answer is its id.
@@ -218,4 +235,41 @@ pub async fn uploaded(cloud: &Cloud, content: &str) -> (String, String) {
         .header("x-amz-checksum-sha256", STANDARD.encode(bytes));
     cloud.aws("s3", &ask).await.expect(200);
     (format!("s3://{bucket}/{key}"), digest)
+}
+
+/// Every execution that a light has ever had of a job, by wave.
+pub async fn turns(cloud: &Cloud, thing: &str, job: &str) -> Vec<String> {
+    let path = format!("/things/{thing}/jobs?maxResults=250");
+    let listed = describe(cloud, &path).await.expect(200);
+    let all = listed["executionSummaries"].as_array().expect("a list");
+    let ids = all.iter().filter_map(|one| one["jobId"].as_str());
+    let ours = ids.filter_map(|id| id.strip_prefix(job));
+    ours.map(|wave| wave.trim_start_matches('-').to_owned())
+        .collect()
+}
+
+/// Lets a light have joined a while ago, as time would.
+pub async fn age_joiner(cloud: &Cloud, job: &str, thing: &str) -> bool {
+    let table = cloud.stack("TableName");
+    let rows = rows(cloud).await;
+    let late = rows.iter().find(|row| {
+        row["PK"]["S"] == format!("ROLLOUT#{job}")
+            && row["SK"]["S"]
+                .as_str()
+                .is_some_and(|sk| sk.starts_with("TARGET#L#"))
+            && row["thingName"]["S"] == *thing
+    });
+    let Some(late) = late else {
+        return false;
+    };
+    let mut older = late.clone();
+    older["SK"]["S"] = format!("TARGET#L#00000000000001#{thing}").into();
+    let write = json!({"TransactItems": [
+        {"Put": {"TableName": table, "Item": older}},
+        {"Delete": {"TableName": table, "Key": {"PK": late["PK"], "SK": late["SK"]}}},
+    ]});
+    cloud
+        .aws_json("dynamodb", "DynamoDB_20120810.TransactWriteItems", &write)
+        .await;
+    true
 }

@@ -7,20 +7,10 @@ use lamplighter_tests::inventory::{describe, iot};
 use lamplighter_tests::organisation::put_into;
 use lamplighter_tests::removal::deleted;
 use lamplighter_tests::rollout::{
-    Lights, answered, executions, runs, seen, started, time_over, told, until, uploaded, wave,
+    Lights, age_joiner, answered, executions, forecast, runs, seen, started, time_over, told,
+    turns, until, uploaded, wave,
 };
 use serde_json::{Value, json};
-
-/// Every execution that a light has ever had of a job, by wave.
-async fn turns(cloud: &Cloud, thing: &str, job: &str) -> Vec<String> {
-    let path = format!("/things/{thing}/jobs?maxResults=250");
-    let listed = describe(cloud, &path).await.expect(200);
-    let all = listed["executionSummaries"].as_array().expect("a list");
-    let ids = all.iter().filter_map(|one| one["jobId"].as_str());
-    let ours = ids.filter_map(|id| id.strip_prefix(job));
-    ours.map(|wave| wave.trim_start_matches('-').to_owned())
-        .collect()
-}
 
 async fn all_answer(cloud: &Cloud, things: &[String], job: &str, status: &str) {
     for thing in things {
@@ -91,13 +81,9 @@ async fn a_firmware_goes_to_a_canary_then_to_all_and_counts_when_the_shadow_says
     let items = listed["items"].as_array().expect("items");
     assert!(items.iter().any(|one| one["jobId"] == *job), "{listed}");
 
-    // Whoever has it is in the group of outdated lights no more.
-    let mut again = body.clone();
-    again["targets"] = json!({"dynamicGroup": lights.org.of("outdated")});
-    again["dryRun"] = true.into();
-    let ask = Ask::new("POST", "/jobs").text(again.to_string());
-    let forecast = deliver(cloud, &ask).await.expect(200);
-    assert_eq!(forecast["targets"], 0, "{forecast}");
+    // Whoever has it is in the group of outdated lights no more, once that knows.
+    let outdated = json!({"dynamicGroup": lights.org.of("outdated")});
+    forecast(cloud, &lights.blink(outdated, json!({"waves": [1]})), 0).await;
 }
 
 #[tokio::test]
@@ -217,32 +203,6 @@ async fn a_dead_light_is_unreached_and_holds_nobody_up() {
         .await
         .expect(200);
     assert_eq!(aws["job"]["jobProcessDetails"]["numberOfCanceledThings"], 1);
-}
-
-/// Lets a light have joined a while ago, as time would.
-async fn age_joiner(cloud: &Cloud, job: &str, thing: &str) -> bool {
-    let table = cloud.stack("TableName");
-    let rows = lamplighter_tests::inventory::rows(cloud).await;
-    let late = rows.iter().find(|row| {
-        row["PK"]["S"] == format!("ROLLOUT#{job}")
-            && row["SK"]["S"]
-                .as_str()
-                .is_some_and(|sk| sk.starts_with("TARGET#L#"))
-            && row["thingName"]["S"] == *thing
-    });
-    let Some(late) = late else {
-        return false;
-    };
-    let mut older = late.clone();
-    older["SK"]["S"] = format!("TARGET#L#00000000000001#{thing}").into();
-    let write = json!({"TransactItems": [
-        {"Put": {"TableName": table, "Item": older}},
-        {"Delete": {"TableName": table, "Key": {"PK": late["PK"], "SK": late["SK"]}}},
-    ]});
-    cloud
-        .aws_json("dynamodb", "DynamoDB_20120810.TransactWriteItems", &write)
-        .await;
-    true
 }
 
 #[tokio::test]

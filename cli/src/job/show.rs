@@ -83,6 +83,28 @@ pub(super) fn list(page: &Value) {
         ]);
     }
     output::line(&table.to_string());
+    more(page);
+}
+
+/// The jobs of one device.
+pub(super) fn of_device(page: &Value) {
+    const FIELDS: [&str; 6] = [
+        "jobId",
+        "template",
+        "status",
+        "reason",
+        "reportedAt",
+        "startedAt",
+    ];
+    let mut table = output::table(&["job", "template", "status", "reason", "reported", "started"]);
+    for job in page["items"].as_array().into_iter().flatten() {
+        table.add_row(FIELDS.map(|name| output::plain(&job[name])));
+    }
+    output::line(&table.to_string());
+    more(page);
+}
+
+fn more(page: &Value) {
     if let Some(cursor) = page["nextCursor"].as_str() {
         output::note(&format!("more: --cursor '{cursor}'"));
     }

@@ -38,6 +38,10 @@ async fn read(table: &Table, request: &http::Request) -> Result<Value, Failure> 
             let name = ThingName::parse(http::path(request, "thingName"))?;
             group_queries::of_device(table, &name, text(request)).await
         }
+        "GET /devices/{thingName}/jobs" => {
+            let name = ThingName::parse(http::path(request, "thingName"))?;
+            job_views::of_device(table, &name, text(request)).await
+        }
         "GET /groups" => group_queries::list(table, text(request)).await,
         "GET /groups/{groupName}" => group_queries::group(table, &group(request)?).await,
         "GET /groups/{groupName}/members" => {

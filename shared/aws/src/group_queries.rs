@@ -36,9 +36,14 @@ pub async fn group(table: &Table, name: &GroupName) -> Result<Value, Failure> {
         let counts = keys.iter().map(|key| table.get::<CountRow>(key));
         Ok(try_join_all(counts).await?.into_iter().flatten().collect())
     };
-    let (row, standing, counts) = between(table, name, reading).await?;
+    let seen = Seen::read(table).await?;
+    let (row, status, counts) = between(table, name, seen.versions, reading).await?;
     let counts: Vec<_> = counts;
-    Ok(json!(GroupView::new(row, Some(&counts), standing)))
+    Ok(json!(GroupView::new(
+        row,
+        Some(&counts),
+        seen.standing(status)
+    )))
 }
 
 /// One page of a group's members, by name, and whether these are all known.
@@ -48,7 +53,9 @@ pub async fn members(table: &Table, name: &GroupName, query: &str) -> Result<Val
         let parts = (0..MEMBER_SHARDS).map(|shard| part(table, name, shard, &query));
         Ok(try_join_all(parts).await?.concat())
     };
-    let (_, standing, found) = between(table, name, reading).await?;
+    let seen = Seen::read(table).await?;
+    let (_, status, found) = between(table, name, seen.versions, reading).await?;
+    let standing = seen.standing(status);
     let mut page = query.members(found);
     page["status"] = json!(standing.status);
     if let Some(progress) = standing.progress {
@@ -128,20 +135,24 @@ impl Seen {
     }
 }
 
-/// Reads something of a group, and where the group stood all the while.
-async fn between<T>(
+/// Reads something of a group, and whether its members were all known all the
+/// while. `before` was read before this.
+///
+/// # Errors
+/// `NotFound` without the group.
+pub(crate) async fn between<T>(
     table: &Table,
     name: &GroupName,
+    before: DefinitionsVersion,
     reading: impl AsyncFnOnce() -> Result<T, Failure>,
-) -> Result<(DefinitionRow, Standing, T), Failure> {
-    let before = Seen::read(table).await?;
+) -> Result<(DefinitionRow, DefinitionStatus, T), Failure> {
     let row = definition(table, name).await?;
     let found = reading().await?;
     let after = definitions::versions(table).await?;
     let then: Option<DefinitionRow> = table.get(&Key::definition(name)).await?;
     let then = then.as_ref().map(|row| (row, after));
-    let status = throughout((&row, before.versions), then);
-    Ok((row, before.standing(status), found))
+    let status = throughout((&row, before), then);
+    Ok((row, status, found))
 }
 
 /// What one partition has after the last page: one more than a page, or all.

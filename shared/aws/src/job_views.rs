@@ -1,7 +1,11 @@
 //! Jobs as the registry has them, read for callers and by who works on them.
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use lamplighter_domain::Failure;
+use lamplighter_domain::device::DeviceRecord;
+use lamplighter_domain::names::ThingName;
 use lamplighter_domain::rollout::execution::Execution;
+use lamplighter_domain::rollout::of_device::OfDevice;
 use lamplighter_domain::rollout::order::Order;
 use lamplighter_domain::rollout::tally::Tally;
 use lamplighter_domain::rollout::view::{FailureGroup, RolloutView, failures};
@@ -10,13 +14,16 @@ use lamplighter_domain::time::Moment;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::table::{self, EXECUTION, Key, ROLLOUTS, Range, Table, rollout_partition};
+use crate::table::{self, EXECUTION, Key, ROLLOUTS, Range, STARTED, Table, rollout_partition};
 
 /// How many rows are read for failures at most; what is told of more is of a
 /// part.
 const MOST_PAGES: usize = 20;
 const PAGE: i32 = 1000;
 const USUAL: i32 = 25;
+/// A page of one device's jobs looks at so many jobs at most, so many at once.
+const MOST_LOOKED_AT: usize = 2000;
+const AT_ONCE: usize = 16;
 
 /// `ROLLOUT#id / ROLLOUT`, with what only the shell needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,11 +159,10 @@ pub struct Pointer {
 /// Jobs, the newest first, as `limit` and `cursor` say.
 pub async fn list(table: &Table, query: &str, now: Moment) -> Result<Value, Failure> {
     let (limit, cursor) = lamplighter_domain::rollout::view::list_query(query)?;
-    let prefix = "AT#";
     let range = Range {
         partition: ROLLOUTS,
-        prefix,
-        after: cursor.map(|cursor| format!("{prefix}{cursor}")),
+        prefix: STARTED,
+        after: cursor.map(|cursor| format!("{STARTED}{cursor}")),
         descending: true,
         limit: limit.map_or(USUAL, |limit| i32::try_from(limit).unwrap_or(USUAL)),
     };
@@ -177,7 +183,70 @@ pub async fn list(table: &Table, query: &str, now: Moment) -> Result<Value, Fail
     }
     let mut answer = json!({ "items": items });
     if let (true, Some(last)) = (more, last) {
-        answer["nextCursor"] = last.trim_start_matches(prefix).into();
+        answer["nextCursor"] = last.trim_start_matches(STARTED).into();
     }
     Ok(answer)
+}
+
+/// The jobs that one device has had, the newest first, as `limit` and `cursor`
+/// say. A job's devices stand in its own partition: whether this one does is
+/// asked of one job after the other. A page may so be short of its limit, and
+/// still not the last.
+///
+/// # Errors
+/// `NotFound` without the device.
+pub async fn of_device(table: &Table, thing: &ThingName, query: &str) -> Result<Value, Failure> {
+    let record: Option<DeviceRecord> = table.get(&Key::device(thing)).await?;
+    if record.is_none() {
+        return Err(DeviceRecord::absent(thing));
+    }
+    let (limit, cursor) = lamplighter_domain::rollout::view::list_query(query)?;
+    let limit = limit.unwrap_or(usize::try_from(USUAL).unwrap_or_default());
+    let range = Range {
+        partition: ROLLOUTS,
+        prefix: STARTED,
+        after: cursor.map(|cursor| format!("{STARTED}{cursor}")),
+        descending: true,
+        limit: i32::try_from(MOST_LOOKED_AT).unwrap_or(i32::MAX),
+    };
+    let (rows, mut more) = table.page(&range).await?;
+    let (count, mut looked_at) = (rows.len(), 0);
+    let places: Vec<_> = rows
+        .iter()
+        .map(|row| table::sort_key(row).to_owned())
+        .collect();
+    let looks = rows.into_iter().map(async |row| {
+        let id = table::read::<Pointer>(row)?.rollout_id;
+        job_of_device(table, &id, thing).await
+    });
+    let mut looks = stream::iter(looks).buffered(AT_ONCE);
+    let mut items = Vec::new();
+    while let Some(found) = looks.try_next().await? {
+        looked_at += 1;
+        items.extend(found);
+        if items.len() == limit {
+            more |= looked_at < count;
+            break;
+        }
+    }
+    let mut answer = json!({ "items": items });
+    if let (true, Some(last)) = (more, places.get(looked_at.wrapping_sub(1))) {
+        answer["nextCursor"] = last.trim_start_matches(STARTED).into();
+    }
+    Ok(answer)
+}
+
+async fn job_of_device(
+    table: &Table,
+    id: &RolloutId,
+    thing: &ThingName,
+) -> Result<Option<OfDevice>, Failure> {
+    let row: Option<KeptExecution> = table.get(&Key::execution(id, thing)).await?;
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    let order_key = Key::order(id);
+    let (kept, order) = tokio::try_join!(kept(table, id), table.get::<Order>(&order_key))?;
+    let both = kept.zip(order);
+    Ok(both.map(|(kept, order)| OfDevice::new(&kept.rollout, order.template, &row.execution)))
 }

@@ -13,6 +13,7 @@ mod events;
 mod existing;
 mod joiners;
 mod listing;
+mod on_enter;
 mod rows;
 mod start;
 mod taking;

@@ -284,13 +284,25 @@ impl Key {
 
     /// `ROLLOUTS / AT#moment#id`: a job by the time of its start.
     pub fn rollout_at(id: &RolloutId, at: Moment) -> Self {
-        let sk = format!("AT#{:014}#{}", at.0, id.as_str());
+        let sk = format!("{STARTED}{:014}#{}", at.0, id.as_str());
         Self::new(ROLLOUTS.to_owned(), sk)
     }
 
-    /// `GROUP#name / ROLLOUT#id`: that a job follows who joins a group.
+    /// `GROUP#name / ROLLOUT#id`: that a job follows who joins a static group.
     pub fn follower(group: &GroupName, id: &RolloutId) -> Self {
         Self::new(group_partition(group), format!("{FOLLOWER}{}", id.as_str()))
+    }
+
+    /// `GROUP#name / ENTERS#id`: that a job follows who enters a dynamic group.
+    pub fn enter_follower(group: &GroupName, id: &RolloutId) -> Self {
+        let sk = format!("{ENTER_FOLLOWER}{}", id.as_str());
+        Self::new(group_partition(group), sk)
+    }
+
+    /// `GROUP#name / ON_ENTER`: the job that gives a dynamic group's template to
+    /// those that enter.
+    pub fn on_enter(group: &GroupName) -> Self {
+        Self::new(group_partition(group), "ON_ENTER")
     }
 
     /// The keys as an item.
@@ -325,12 +337,17 @@ pub fn member_partition(group: &GroupName, shard: u32) -> String {
 
 /// The partition that leads to all jobs.
 pub const ROLLOUTS: &str = "ROLLOUTS";
+/// How their sort keys begin, by the time of their start.
+pub const STARTED: &str = "AT#";
 /// How the sort keys of a job's targets begin.
 pub const TARGET: &str = "TARGET#";
 /// How the sort keys of a job's devices begin.
 pub const EXECUTION: &str = "DEVICE#";
-/// How the sort keys of the jobs that follow a group begin.
+/// How the sort keys of the jobs that follow a static group begin.
 pub const FOLLOWER: &str = "ROLLOUT#";
+/// How the sort keys of those begin that follow a dynamic group. One of either
+/// kind may have the other's name.
+pub const ENTER_FOLLOWER: &str = "ENTERS#";
 
 /// The partition that holds everything of one job.
 pub fn rollout_partition(id: &RolloutId) -> String {

@@ -19,6 +19,8 @@
 pub mod event;
 pub mod execution;
 pub mod limits;
+pub mod of_device;
+pub mod on_enter;
 mod operator;
 pub mod order;
 mod plan;
@@ -244,6 +246,11 @@ impl Rollout {
         }
     }
 
+    /// A rollout to nobody who is there, but to those that come.
+    pub fn following(rollout_id: RolloutId, spec: Spec, now: Moment) -> Self {
+        Self::start(rollout_id, spec, now).listed(0, None, true, now)
+    }
+
     /// Takes it up, so that nobody else works on it until the lease ends.
     ///
     /// # Errors
@@ -428,11 +435,24 @@ impl Rollout {
             End::Refused | End::Empty => {}
             End::TooManyFailed => self.faulty(number, Fault::TooManyFailed, now),
             End::Complete | End::Deadline => {
-                if let Some(fault) = tally.fault(wave.taken, &self.spec) {
+                let fault = match tally.fault(wave.taken, &self.spec) {
+                    // Those that join later are few; that they are silent says
+                    // nothing of the job.
+                    Some(Fault::NobodyAnswered) if self.all_late(&wave) => {
+                        tally.silence(wave.taken, &self.spec)
+                    }
+                    fault => fault,
+                };
+                if let Some(fault) = fault {
                     self.faulty(number, fault, now);
                 }
             }
         }
+    }
+
+    /// Whether all of a wave's targets have joined the list later.
+    fn all_late(&self, wave: &Wave) -> bool {
+        self.spec.late_joiners.is_some() && self.looked_at - wave.looked_at >= self.targets
     }
 
     fn faulty(&mut self, wave: u32, fault: Fault, now: Moment) {

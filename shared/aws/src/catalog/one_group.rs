@@ -202,13 +202,14 @@ impl Catalogs {
         }
         if let Some(job) = &definition.on_enter.job {
             let template: Option<JobTemplate> = self.table.get(&Key::job_template(job)).await?;
-            if template.is_none() {
-                return Err(Failure::invalid(
+            let template = template.ok_or_else(|| {
+                Failure::invalid(
                     "onEnter.job",
                     format!("there is no job template {job}"),
                     "Declare it in a catalog, or correct the name.",
-                ));
-            }
+                )
+            })?;
+            template.check_on_enter("onEnter.job", name)?;
         }
         Ok(Among {
             seen,

@@ -11,6 +11,7 @@ use lamplighter_domain::Failure;
 use lamplighter_domain::catalog::JobTemplate;
 use lamplighter_domain::csr::hex;
 use lamplighter_domain::job::S3Object;
+use lamplighter_domain::names::JobTemplateName;
 use lamplighter_domain::rollout::order::Order;
 use lamplighter_domain::rollout::spec::Spec;
 
@@ -28,13 +29,7 @@ impl Jobs {
     /// and for a document that would break a rule.
     pub(super) async fn prepare(&self, order: &mut Order, spec: &mut Spec) -> Result<(), Failure> {
         let row: Option<JobTemplate> = self.table.get(&Key::job_template(&order.template)).await?;
-        let row = row.ok_or_else(|| {
-            Failure::not_found(
-                "template",
-                format!("there is no job template {}", order.template),
-                "Declare it in a catalog and apply that.",
-            )
-        })?;
+        let row = row.ok_or_else(|| no_template(&order.template))?;
         let template = row.read("template")?;
         if let Some(declared) = &template.thing_type {
             spec.thing_type = Some(type_names::current(&self.table, declared).await?);
@@ -96,4 +91,13 @@ impl Jobs {
             )
         })
     }
+}
+
+/// That there is no such template.
+pub(super) fn no_template(name: &JobTemplateName) -> Failure {
+    Failure::not_found(
+        "template",
+        format!("there is no job template {name}"),
+        "Declare it in a catalog and apply that.",
+    )
 }

@@ -1,9 +1,10 @@
-//! What AWS IoT says of jobs and things, as rules put it into a queue.
+//! What AWS IoT says of jobs and things, and the bus of dynamic groups, as rules
+//! put it into a queue.
 
 use std::collections::BTreeMap;
 
 use lamplighter_domain::Failure;
-use lamplighter_domain::names::{GroupName, ThingName};
+use lamplighter_domain::names::{GroupName, JobTemplateName, ThingName};
 use lamplighter_domain::rollout::event::JobEvent;
 use lamplighter_domain::rollout::execution::{Heard, Report, Status};
 use lamplighter_domain::rollout::{Rollout, RolloutId};
@@ -55,8 +56,11 @@ enum News {
     Gone(ThingName),
     /// What a shadow reports.
     Firmware(ThingName, String),
-    /// That a thing has joined a group.
+    /// That a thing has joined a static group.
     Joined(GroupName, ThingName),
+    /// That a device has entered a dynamic group, and whether that has a job for
+    /// it.
+    Entered(GroupName, ThingName, bool),
     /// Nothing of ours.
     Nothing,
 }
@@ -76,6 +80,21 @@ struct OfThing {
     group_arn: Option<String>,
     #[serde(default)]
     firmware: Option<String>,
+}
+
+/// `GroupEntered`, as the bus has it.
+#[derive(Debug, Deserialize)]
+struct OfBus {
+    detail: Entered,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Entered {
+    group: GroupName,
+    thing_name: ThingName,
+    #[serde(default)]
+    job: Option<JobTemplateName>,
 }
 
 impl Jobs {
@@ -186,6 +205,9 @@ impl Jobs {
     async fn of_thing(&self, news: News) -> Result<(), Failure> {
         let (thing, heard) = match news {
             News::Joined(group, thing) => return self.joined_group(&group, &thing).await,
+            News::Entered(group, thing, job) => {
+                return self.entered_group(&group, &thing, job).await;
+            }
             News::Gone(thing) => (thing, Heard::Gone),
             News::Firmware(thing, version) => (thing, Heard::Firmware(version)),
             News::Device(..) | News::Job(..) | News::Nothing => return Ok(()),
@@ -226,6 +248,11 @@ fn read(body: &str) -> Result<News, Failure> {
         )
     };
     let event: Value = serde_json::from_str(body).map_err(unreadable)?;
+    if event["detail-type"] == "GroupEntered" {
+        let OfBus { detail } = serde_json::from_value(event).map_err(unreadable)?;
+        let has_job = detail.job.is_some();
+        return Ok(News::Entered(detail.group, detail.thing_name, has_job));
+    }
     let of_thing: OfThing = serde_json::from_value(event.clone()).unwrap_or_default();
     let last = |arn: &Option<String>| {
         let name = arn.as_deref().and_then(|arn| arn.rsplit('/').next());
@@ -280,6 +307,7 @@ mod tests {
             News::Gone(gone),
             News::Joined(group, joined),
             News::Firmware(_, version),
+            News::Entered(entered, new, true),
         ] = &all[..]
         else {
             panic!("{all:?}");
@@ -291,6 +319,10 @@ mod tests {
             ("milan", "milan-navigli-03")
         );
         assert_eq!(version, "2.4.0");
+        assert_eq!(
+            (entered.as_str(), new.as_str()),
+            ("outdated-firmware", "milan-navigli-05")
+        );
     }
 
     #[test]
@@ -308,6 +340,7 @@ mod tests {
             r#"{"eventType": "THING_EVENT", "operation": "DELETED"}"#,
             r#"{"eventType": "THING_GROUP_MEMBERSHIP_EVENT", "operation": "ADDED"}"#,
             r#"{"eventType": "JOB"}"#,
+            r#"{"detail-type": "GroupEntered", "detail": {"group": "milan"}}"#,
         ] {
             assert!(read(broken).is_err(), "{broken}");
         }

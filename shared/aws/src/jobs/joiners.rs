@@ -1,21 +1,28 @@
-//! Those that join a job's group after its list was made.
+//! Those that join a job's group, or enter it, after its list was made.
+
+use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{ConditionCheck, Put, Update};
-use lamplighter_domain::Failure;
 use lamplighter_domain::device::DeviceRecord;
+use lamplighter_domain::membership::MemberRow;
 use lamplighter_domain::names::{GroupName, ThingName};
 use lamplighter_domain::rollout::Rollout;
 use lamplighter_domain::rollout::target::admit;
 use lamplighter_domain::rollout::wave::Cursor;
 use lamplighter_domain::time::Moment;
+use lamplighter_domain::{Failure, Kind};
 
 use super::Jobs;
 use super::listing::{Target, place};
 use super::rows::{expiring, expiry};
 use crate::clock;
 use crate::failure;
-use crate::job_views;
-use crate::table::{self, FOLLOWER, Key, group_partition};
+use crate::job_views::{self, Kept};
+use crate::table::{self, ENTER_FOLLOWER, FOLLOWER, Key, group_partition};
+
+/// How often one is listed while others are.
+const MOST_TRIES: u32 = 6;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The place of one who joined at this moment: after all who were there, and
 /// after those who joined before.
@@ -30,24 +37,60 @@ pub(super) fn listed_at(place: &Cursor) -> Option<Moment> {
 }
 
 impl Jobs {
-    /// A thing has joined a group: the jobs that follow it list the thing.
+    /// A thing has joined a static group: the jobs that follow it list the thing.
     pub(super) async fn joined_group(
         &self,
         group: &GroupName,
         thing: &ThingName,
     ) -> Result<(), Failure> {
-        for id in self.pointers(&group_partition(group), FOLLOWER).await? {
-            let Some(kept) = job_views::kept(&self.table, &id).await? else {
-                continue;
-            };
-            if kept.rollout.phase.ended() {
-                continue;
+        self.followed(group, FOLLOWER, thing).await
+    }
+
+    /// A device has entered a dynamic group: the jobs that follow it list the
+    /// device, and so does the group's own, if `job` says that it has one. Told
+    /// after it has left again, it has not entered.
+    pub(super) async fn entered_group(
+        &self,
+        group: &GroupName,
+        thing: &ThingName,
+        job: bool,
+    ) -> Result<(), Failure> {
+        let member: Option<MemberRow> = self.table.get(&Key::member(group, thing)).await?;
+        if member.is_none() {
+            return Ok(());
+        }
+        self.followed(group, ENTER_FOLLOWER, thing).await?;
+        if job {
+            self.give_on_enter(group, thing).await?;
+        }
+        Ok(())
+    }
+
+    async fn followed(
+        &self,
+        group: &GroupName,
+        followers: &str,
+        thing: &ThingName,
+    ) -> Result<(), Failure> {
+        for id in self.pointers(&group_partition(group), followers).await? {
+            if let Some(kept) = job_views::kept(&self.table, &id).await? {
+                self.comes_late(&kept, thing).await?;
             }
-            let record: Option<DeviceRecord> = self.table.get(&Key::device(thing)).await?;
-            if admit(&kept.rollout.spec, thing, record.as_ref()).is_ok() {
-                self.list_late(&kept.rollout, thing).await?;
-                self.wake_if_due(&kept).await?;
-            }
+        }
+        Ok(())
+    }
+
+    /// Lists one for a job that has begun, if it may get that.
+    pub(super) async fn comes_late(&self, kept: &Kept, thing: &ThingName) -> Result<(), Failure> {
+        if kept.rollout.phase.ended() {
+            return Ok(());
+        }
+        let record: Option<DeviceRecord> = self.table.get(&Key::device(thing)).await?;
+        if admit(&kept.rollout.spec, thing, record.as_ref()).is_ok() {
+            self.list_late(&kept.rollout, thing).await?;
+            // Read after that, since the workflow may have begun to wait before it.
+            let kept = self.named(&kept.rollout.rollout_id).await?;
+            self.wake_if_due(&kept).await?;
         }
         Ok(())
     }
@@ -85,7 +128,16 @@ impl Jobs {
             table::put(listed)?,
             table::update(joined)?,
         ];
-        self.table.transact(changes).await.map(drop)
+        for attempt in 1.. {
+            match self.table.transact(changes.clone()).await {
+                // Others join at the same moment, and are counted in the same row.
+                Err(failure) if failure.kind == Kind::Busy && attempt < MOST_TRIES => {
+                    tokio::time::sleep(PAUSE * 2_u32.pow(attempt)).await;
+                }
+                done => return done.map(drop),
+            }
+        }
+        Ok(())
     }
 
     /// A group and all below it.

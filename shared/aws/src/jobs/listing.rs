@@ -41,18 +41,20 @@ impl Jobs {
         order.ok_or_else(|| Failure::bug(format!("{} has no order", id.as_str())))
     }
 
-    /// Lists the next page. They are counted when all are there: a page that
-    /// was listed twice, or that names somebody twice, counts nobody twice.
+    /// Lists the next page; nothing while not all are known who belong into it.
+    /// They are counted when all are there: a page that was listed twice, or that
+    /// names somebody twice, counts nobody twice.
     pub(super) async fn list(
         &self,
         rollout: &Rollout,
         after: Option<&Cursor>,
-    ) -> Result<Listed, Failure> {
+    ) -> Result<Option<Listed>, Failure> {
         let id = &rollout.rollout_id;
         let order = self.order(id).await?;
-        let found = self
-            .found(&order, &rollout.spec, &Source::Stored(id), after)
-            .await?;
+        let source = Source::Stored(id);
+        let Some(found) = self.found(&order, &rollout.spec, &source, after).await? else {
+            return Ok(None);
+        };
         let expires = expiry(rollout);
         let puts = found.admitted.into_iter().map(async |thing_name| {
             let key = Key::target(id, &place(&thing_name));
@@ -65,10 +67,8 @@ impl Jobs {
             Some(_) => 0,
             None => self.count_targets(id).await?,
         };
-        Ok(Listed {
-            count,
-            next: found.next,
-        })
+        let next = found.next;
+        Ok(Some(Listed { count, next }))
     }
 
     async fn count_targets(&self, id: &RolloutId) -> Result<u64, Failure> {

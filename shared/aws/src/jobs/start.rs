@@ -12,8 +12,8 @@ use aws_sdk_dynamodb::types::Put;
 
 use super::Jobs;
 use super::existing::CALLS;
-use super::rows::{expiring, expiry, first};
-use super::targets::{NAMES, Names, Source};
+use super::rows::{expiry, first};
+use super::targets::{NAMES, Names, Source, still_building};
 use crate::job_views::{self, Kept};
 use crate::table::{self, Key};
 use crate::{clock, describe};
@@ -77,6 +77,7 @@ impl Jobs {
         let mut after = None;
         let more = loop {
             let found = self.found(&order, &spec, &source, after.as_ref()).await?;
+            let found = found.ok_or_else(still_building)?;
             targets.extend(found.admitted);
             left_out.extend(found.left_out);
             after = found.next;
@@ -130,7 +131,7 @@ impl Jobs {
                 }
                 Ok(())
             }
-            Targets::DynamicGroup { name } => self.of_definition(name).await.map(drop),
+            Targets::DynamicGroup { name } => self.check_known(name).await,
             Targets::Things { .. } | Targets::Query { .. } => Ok(()),
         }
     }
@@ -155,7 +156,7 @@ impl Jobs {
     }
 
     /// Writes the job, unless it is there.
-    async fn claim(&self, kept: &Kept, order: &Order) -> Result<bool, Failure> {
+    pub(super) async fn claim(&self, kept: &Kept, order: &Order) -> Result<bool, Failure> {
         let id = &kept.rollout.rollout_id;
         let put = |item| {
             Put::builder()
@@ -177,17 +178,27 @@ impl Jobs {
 
     /// A spec that follows those who join later has the groups know of the job.
     async fn follow(&self, rollout: &Rollout, order: &Order) -> Result<(), Failure> {
-        let (Some(_), Targets::Group { name }) = (rollout.spec.late_joiners, &order.targets) else {
+        if rollout.spec.late_joiners.is_none() {
             return Ok(());
-        };
+        }
         let id = &rollout.rollout_id;
+        let keys: Vec<_> = match &order.targets {
+            Targets::Group { name } => {
+                let groups = self.with_groups_below(name).await?;
+                groups
+                    .iter()
+                    .map(|group| Key::follower(group, id))
+                    .collect()
+            }
+            Targets::DynamicGroup { name } => vec![Key::enter_follower(name, id)],
+            Targets::Things { .. } | Targets::Query { .. } => return Ok(()),
+        };
         let pointer = job_views::Pointer {
             rollout_id: id.clone(),
         };
         let until = rollout.ends_at.0 / 1000;
-        for group in self.with_groups_below(name).await? {
-            let row = table::write(&Key::follower(&group, id), &pointer)?;
-            self.table.put_item(expiring(row, until)?).await?;
+        for key in keys {
+            self.put_expiring(&key, &pointer, until).await?;
         }
         Ok(())
     }

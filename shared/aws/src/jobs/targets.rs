@@ -1,29 +1,29 @@
 //! Where a job's targets come from, page by page.
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use lamplighter_domain::Failure;
-use lamplighter_domain::catalog::{Definition, DefinitionRow};
+use lamplighter_domain::catalog::DefinitionStatus;
 use lamplighter_domain::device::{DeviceRecord, LISTING_SHARDS, listing_shard};
 use lamplighter_domain::listing::Read;
+use lamplighter_domain::membership::{MEMBER_SHARDS, MemberRow};
 use lamplighter_domain::names::{GroupName, ThingName};
 use lamplighter_domain::rollout::RolloutId;
 use lamplighter_domain::rollout::order::{Order, Targets};
 use lamplighter_domain::rollout::spec::Spec;
 use lamplighter_domain::rollout::target::{Finder, LeftOut, admit};
 use lamplighter_domain::rollout::wave::Cursor;
+use lamplighter_domain::{Failure, Kind};
 use serde::{Deserialize, Serialize};
 
 use super::Jobs;
 use super::existing::CALLS;
 use crate::describe::found;
 use crate::query::read_index;
-use crate::table::Key;
+use crate::table::{self, Key, MEMBER_PREFIX, Range, member_partition};
+use crate::{definitions, group_queries};
 
 const PAGE: usize = 100;
 /// How many things that were named one by one stand in a row.
 pub(super) const NAMES: usize = 1000;
-/// How many dynamic groups may be above one another.
-const MOST_PARENTS: usize = 10;
 
 /// `ROLLOUT#id / NAMES#page`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -48,26 +48,27 @@ pub(super) enum Source<'a> {
 }
 
 impl Jobs {
-    /// The next page of targets.
+    /// The next page of targets; nothing while not all members of a dynamic group
+    /// are known.
     pub(super) async fn found(
         &self,
         order: &Order,
         spec: &Spec,
         source: &Source<'_>,
         after: Option<&Cursor>,
-    ) -> Result<Found, Failure> {
-        match &order.targets {
-            Targets::Things { count } => self.of_names(order, *count, spec, source, after).await,
-            Targets::Group { name } => self.of_group(name, spec, after).await,
+    ) -> Result<Option<Found>, Failure> {
+        let found = match &order.targets {
+            Targets::Things { count } => self.of_names(order, *count, spec, source, after).await?,
+            Targets::Group { name } => self.of_group(name, spec, after).await?,
             Targets::DynamicGroup { name } => {
-                let finder = self.of_definition(name).await?;
-                self.of_finder(&finder, spec, after).await
+                return self.of_dynamic_group(name, spec, after).await;
             }
             Targets::Query { text, semver } => {
                 let finder = Finder::of_query("targets.query", text, *semver)?;
-                self.of_finder(&finder, spec, after).await
+                self.of_finder(&finder, spec, after).await?
             }
-        }
+        };
+        Ok(Some(found))
     }
 
     async fn of_names(
@@ -151,25 +152,62 @@ impl Jobs {
         Ok(found)
     }
 
-    /// The definition of a dynamic group, and of those above it. Its members
-    /// are found by asking it of every device: the one place that would read
-    /// members' rows, once they are kept.
-    pub(super) async fn of_definition(&self, name: &GroupName) -> Result<Finder, Failure> {
-        let mut definitions: Vec<Definition> = Vec::new();
-        let mut above = Some(name.clone());
-        while let Some(name) = above.take().filter(|_| definitions.len() < MOST_PARENTS) {
-            let row: Option<DefinitionRow> = self.table.get(&Key::definition(&name)).await?;
-            let row = row.ok_or_else(|| {
-                Failure::not_found(
-                    "targets.dynamicGroup",
-                    format!("there is no dynamic group {name}"),
-                    "Declare it in a catalog and apply that.",
-                )
-            })?;
-            above.clone_from(&row.definition.parent);
-            definitions.push(row.definition);
+    /// A dynamic group's members, partition by partition.
+    async fn of_dynamic_group(
+        &self,
+        group: &GroupName,
+        spec: &Spec,
+        after: Option<&Cursor>,
+    ) -> Result<Option<Found>, Failure> {
+        let (shard, last) = place(after)?;
+        let partition = member_partition(group, shard);
+        let range = Range {
+            partition: &partition,
+            prefix: MEMBER_PREFIX,
+            after: last.map(|name| format!("{MEMBER_PREFIX}{name}")),
+            descending: false,
+            limit: i32::try_from(PAGE).unwrap_or(i32::MAX),
+        };
+        let page = self.while_known(group, async || self.table.page(&range).await);
+        let (rows, more) = match page.await {
+            Ok(Some(page)) => page,
+            Ok(None) => return Ok(None),
+            // One that was removed while it was listed has nobody any more.
+            Err(failure) if failure.kind == Kind::NotFound => return Ok(Some(Found::default())),
+            Err(failure) => return Err(failure),
+        };
+        let name = |row| Ok(table::read::<MemberRow>(row)?.thing_name);
+        let names: Vec<_> = rows.into_iter().map(name).collect::<Result<_, Failure>>()?;
+        let next = next_place(shard, names.last().filter(|_| more), MEMBER_SHARDS);
+        self.admitted(names, spec, next).await.map(Some)
+    }
+
+    /// Reads something of a dynamic group; nothing if not all of its members were
+    /// known all the while.
+    async fn while_known<T>(
+        &self,
+        group: &GroupName,
+        reading: impl AsyncFnOnce() -> Result<T, Failure>,
+    ) -> Result<Option<T>, Failure> {
+        let before = definitions::versions(&self.table).await?;
+        let (_, status, found) =
+            group_queries::between(&self.table, group, before, reading).await?;
+        Ok((status == DefinitionStatus::Active).then_some(found))
+    }
+
+    /// That all members of a dynamic group are known.
+    ///
+    /// # Errors
+    /// `NotFound` without the group; `Conflict` while it is being built.
+    pub(super) async fn check_known(&self, group: &GroupName) -> Result<(), Failure> {
+        match self.while_known(group, async || Ok(())).await {
+            Ok(Some(())) => Ok(()),
+            Ok(None) => Err(still_building()),
+            Err(failure) if failure.kind == Kind::NotFound => {
+                Err(failure.field("targets.dynamicGroup"))
+            }
+            Err(failure) => Err(failure),
         }
-        Finder::of_definitions("targets.dynamicGroup", &definitions)
     }
 
     /// Whom queries find in the whole registry.
@@ -179,15 +217,7 @@ impl Jobs {
         spec: &Spec,
         after: Option<&Cursor>,
     ) -> Result<Found, Failure> {
-        let (shard, name) = match after {
-            Some(Cursor(text)) => {
-                let (shard, name) = text.split_once(':').ok_or_else(|| no_cursor(text))?;
-                let shard = shard.parse::<u32>().map_err(|_| no_cursor(text))?;
-                let name = (!name.is_empty()).then(|| ThingName::parse(name));
-                (shard, name.transpose()?)
-            }
-            None => (0, None),
-        };
+        let (shard, name) = place(after)?;
         let read = Read {
             shard: listing_shard(shard),
             after: name,
@@ -195,10 +225,7 @@ impl Jobs {
         };
         let (devices, more) = read_index(&self.table, &read).await?;
         let last = devices.last().map(|device| &device.request.thing_name);
-        let next = match last.filter(|_| more) {
-            Some(last) => Some(Cursor(format!("{shard}:{last}"))),
-            None => (shard + 1 < LISTING_SHARDS).then(|| Cursor(format!("{}:", shard + 1))),
-        };
+        let next = next_place(shard, last.filter(|_| more), LISTING_SHARDS);
         let shadows = if finder.asks_the_shadow() {
             let things = devices.iter().map(|device| &device.request.thing_name);
             self.shadows(things).await?
@@ -220,6 +247,36 @@ impl Jobs {
         }
         Ok(found)
     }
+}
+
+/// The partition that is read, and the last name of it that was.
+fn place(after: Option<&Cursor>) -> Result<(u32, Option<ThingName>), Failure> {
+    let Some(Cursor(text)) = after else {
+        return Ok((0, None));
+    };
+    let (shard, name) = text.split_once(':').ok_or_else(|| no_cursor(text))?;
+    let shard = shard.parse().map_err(|_| no_cursor(text))?;
+    let name = (!name.is_empty()).then(|| ThingName::parse(name));
+    Ok((shard, name.transpose()?))
+}
+
+/// After the last name that was read, if its partition has more; else the next
+/// partition, out of so many.
+fn next_place(shard: u32, last: Option<&ThingName>, shards: u32) -> Option<Cursor> {
+    match last {
+        Some(last) => Some(Cursor(format!("{shard}:{last}"))),
+        None => (shard + 1 < shards).then(|| Cursor(format!("{}:", shard + 1))),
+    }
+}
+
+/// The refusal of a group whose definition has just changed: a job would miss
+/// members that are not found yet.
+pub(super) fn still_building() -> Failure {
+    Failure::conflict(
+        "targets.dynamicGroup",
+        "not all members of the group are known yet: it is BUILDING",
+        "Wait until `lamp group show` says that it is ACTIVE, and send it again.",
+    )
 }
 
 fn no_cursor(text: &str) -> Failure {

@@ -12,10 +12,13 @@ use crate::job_views::{self, Kept};
 pub(super) enum Worked {
     /// It is done and recorded.
     Done,
-    /// AWS needs so many seconds.
+    /// It needs so many seconds, in AWS or elsewhere.
     Later(u64),
 }
 
+/// When a group is looked at again whose definition has changed after the job
+/// began.
+const BUILDING_SECONDS: u64 = 10;
 /// How long AWS is given between two looks at a job that is being cancelled.
 const CANCELING_SECONDS: u64 = 2;
 
@@ -26,7 +29,9 @@ impl Jobs {
         let id = &rollout.rollout_id;
         match work {
             Work::List(after) => {
-                let listed = self.list(rollout, after.as_ref()).await?;
+                let Some(listed) = self.list(rollout, after.as_ref()).await? else {
+                    return Ok(Worked::Later(BUILDING_SECONDS));
+                };
                 self.record(id, |r| {
                     let last = listed.next.clone();
                     r.listed(listed.count, last, listed.next.is_none(), clock::now())

@@ -84,11 +84,12 @@ impl Catalog {
             if name == default_group || self.groups.iter().any(|g| g.name == *name) {
                 return Err(is_static(&path, name));
             }
-            if let Some(job) = &declared.on_enter.job
-                && !self.job_templates.iter().any(|t| t.name == *job)
-            {
+            if let Some(job) = &declared.on_enter.job {
                 let at = format!("{path}onEnter.job");
-                return Err(undeclared(&at, "job template", job.as_str()));
+                let template = self.job_templates.iter().find(|t| t.name == *job);
+                let template =
+                    template.ok_or_else(|| undeclared(&at, "job template", job.as_str()))?;
+                template.check_on_enter(&at, name)?;
             }
         }
         check_together(all)?;

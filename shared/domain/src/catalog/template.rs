@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::failure::Failure;
 use crate::job::Template;
 use crate::job::document::MOST_BYTES;
-use crate::names::{JobTemplateName, ThingTypeName};
+use crate::names::{GroupName, JobTemplateName, ThingTypeName};
 
 /// A job that can be dispatched by its name. The document is kept as it is
 /// declared.
@@ -40,6 +40,30 @@ impl JobTemplate {
         let fields = serde_json::to_value(self)
             .map_err(|error| Failure::bug(format!("a job template does not serialise: {error}")))?;
         Template::from_value(path, fields)
+    }
+}
+
+impl JobTemplate {
+    /// That a group may give it to whoever enters, when nobody is there to give its
+    /// parameters. `path` leads to where it is named.
+    ///
+    /// # Errors
+    /// `Invalid` for `path`.
+    pub fn check_on_enter(&self, path: &str, group: &GroupName) -> Result<(), Failure> {
+        let template = self.read(path)?;
+        let wanting: Vec<_> = template.parameters.without_default().collect();
+        if wanting.is_empty() {
+            return Ok(());
+        }
+        let wanting = wanting.join(", ");
+        Err(Failure::invalid(
+            path,
+            format!(
+                "{group} cannot give {} to whoever enters: nobody gives {wanting}",
+                self.name
+            ),
+            format!("Give {wanting} a default in the template, or use another template."),
+        ))
     }
 }
 

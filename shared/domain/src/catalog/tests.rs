@@ -23,7 +23,7 @@ fn base() -> Value {
         "billingGroups": [{"name": "bill", "description": "Pays", "tags": {"cost-centre": "42"}}],
         "dynamicGroups": [{"name": "old", "query": "attributes.city:milan", "onEnter": {"job": "update"}}],
         "jobTemplates": [{
-            "name": "update", "parameters": {"to": {"type": "string"}}, "document": {
+            "name": "update", "parameters": {"to": {"type": "string", "default": "2"}}, "document": {
                 "version": "1.0", "steps": [{"action": {"name": "Update", "type": "runHandler",
                     "input": {"handler": "update.sh", "args": ["${aws:iot:parameter:to}"]}}}],
             },
@@ -255,6 +255,11 @@ fn what_newer_sections_may_be() {
             json!({"jobs": []}),
             Some("dynamicGroups[0].onEnter"),
         ),
+        (
+            "jobTemplates/0/parameters",
+            json!({"to": {"type": "string"}}),
+            Some("dynamicGroups[0].onEnter.job"),
+        ),
         ("dynamicGroups/-", entry("new"), None),
         (
             "dynamicGroups/-",
@@ -278,7 +283,7 @@ fn what_newer_sections_may_be() {
         ),
         (
             "jobTemplates/0/parameters",
-            json!({"to": {"type": "string"}, "from": {"type": "string"}}),
+            json!({"to": {"type": "string", "default": "2"}, "from": {"type": "string"}}),
             Some("jobTemplates[0].parameters.from"),
         ),
         (

@@ -110,6 +110,12 @@ impl Parameters {
         self.0.get(name)
     }
 
+    /// Those that somebody has to give.
+    pub fn without_default(&self) -> impl Iterator<Item = &str> {
+        let wanting = self.0.iter().filter(|(_, one)| one.default.is_none());
+        wanting.map(|(name, _)| name.as_str())
+    }
+
     /// Checks what a caller gave, and adds the defaults.
     ///
     /// # Errors

@@ -113,11 +113,15 @@ impl Request {
             .take("rollout")
             .unwrap_or_else(|| json!({"waves": [1, "10%", "100%"]}));
         let spec = Spec::read("rollout", rollout)?;
-        if spec.late_joiners.is_some() && !matches!(targets, Targets::Group { .. }) {
+        let is_group = matches!(
+            targets,
+            Targets::Group { .. } | Targets::DynamicGroup { .. }
+        );
+        if spec.late_joiners.is_some() && !is_group {
             return Err(Failure::invalid(
                 "rollout.lateJoinersPerMinute",
-                "only a static group tells who joins it later",
-                "Target a static group, or leave it out.",
+                "only a group tells who joins it later",
+                "Target a group, or leave it out.",
             ));
         }
         let dry_run = flag(&mut object, "dryRun")?;
@@ -279,9 +283,23 @@ mod tests {
         }
         let late = json!({"waves": [1], "lateJoinersPerMinute": 2});
         let mut body = body("rollout", late);
-        assert!(Request::parse(body.to_string().as_bytes(), None).is_ok());
-        body["targets"] = json!({"things": ["a"]});
-        assert!(Request::parse(body.to_string().as_bytes(), None).is_err());
+        for (targets, refused) in [
+            (json!({"group": "milan"}), None),
+            (json!({"dynamicGroup": "outdated"}), None),
+            (
+                json!({"things": ["a"]}),
+                Some("rollout.lateJoinersPerMinute"),
+            ),
+            (
+                json!({"query": "a:b"}),
+                Some("rollout.lateJoinersPerMinute"),
+            ),
+        ] {
+            body["targets"] = targets;
+            let read = Request::parse(body.to_string().as_bytes(), None);
+            let field = read.err().and_then(|f| f.field);
+            assert_eq!(field.as_deref(), refused, "{body}");
+        }
     }
 
     #[test]

@@ -190,7 +190,7 @@ impl Rollout {
     /// The rate of a wave; those who join later have their own.
     fn rate(&self, wave: &Wave) -> Rate {
         let usual = self.spec.rate;
-        let late = self.looked_at > self.targets || self.looked_at - wave.looked_at >= self.targets;
+        let late = self.looked_at > self.targets || self.all_late(wave);
         match self.spec.late_joiners {
             Some(rate) if late => Rate {
                 per_minute: PerMinute::min(rate, usual.per_minute),

@@ -136,11 +136,15 @@ impl Tally {
             Some(Fault::NobodyAnswered)
         } else if self.succeeded * 100 < u64::from(spec.least_succeeded.get()) * answered {
             Some(Fault::TooFewSucceeded)
-        } else if spec.most_unreached.exceeded_by(self.unreached(size), size) {
-            Some(Fault::TooManyUnreached)
         } else {
-            None
+            self.silence(size, spec)
         }
+    }
+
+    /// What is wrong with how many of a wave were not reached, if anything.
+    pub fn silence(&self, size: u64, spec: &Spec) -> Option<Fault> {
+        let too_many = spec.most_unreached.exceeded_by(self.unreached(size), size);
+        too_many.then_some(Fault::TooManyUnreached)
     }
 }
 

@@ -4,7 +4,6 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::spec::Spec;
-use crate::catalog::Definition;
 use crate::device::{DeviceRecord, DeviceStatus};
 use crate::failure::Failure;
 use crate::group::{Document, Language, Query};
@@ -13,12 +12,12 @@ use crate::names::ThingName;
 /// How many waves, and devices of each, a forecast shows.
 const SHOWN: usize = 100;
 
-/// Queries that all have to hold.
+/// A query that is asked of every device.
 #[derive(Clone, Debug)]
-pub struct Finder(Vec<Query>);
+pub struct Finder(Query);
 
 impl Finder {
-    /// One query.
+    /// Reads the query.
     ///
     /// # Errors
     /// `Invalid` for `path`: it does not parse, or asks what is not known here.
@@ -37,25 +36,12 @@ impl Finder {
                 "Ask for attributes, groups, the type and the shadow.",
             ));
         }
-        Ok(Self(vec![query]))
-    }
-
-    /// A dynamic group, by its definition and those of the groups that its
-    /// members have to be in too.
-    ///
-    /// # Errors
-    /// `Invalid` for `path`, as for a query.
-    pub fn of_definitions(path: &str, definitions: &[Definition]) -> Result<Self, Failure> {
-        let one = |definition: &Definition| {
-            Self::of_query(path, &definition.query, definition.semver).map(|finder| finder.0)
-        };
-        let queries: Vec<_> = definitions.iter().map(one).collect::<Result<_, _>>()?;
-        Ok(Self(queries.concat()))
+        Ok(Self(query))
     }
 
     /// Whether a device's shadow has to be read to tell.
     pub fn asks_the_shadow(&self) -> bool {
-        self.0.iter().any(Query::may_ask_the_shadow)
+        self.0.may_ask_the_shadow()
     }
 
     /// Whether a device is found. `shadow` is the state document that AWS
@@ -80,7 +66,7 @@ impl Finder {
             })),
         }))
         .map_err(|failure| Failure::bug(failure.to_string()))?;
-        Ok(self.0.iter().all(|query| query.matches(&document)))
+        Ok(self.0.matches(&document))
     }
 }
 
@@ -224,19 +210,6 @@ mod tests {
         for beyond in ["connectivity.connected:true", "deviceDefender.x:1"] {
             assert!(Finder::of_query("q", beyond, false).is_err(), "{beyond}");
         }
-    }
-
-    #[test]
-    fn a_dynamic_groups_members_are_in_its_parents_too() {
-        let definition = |query: &str| -> Definition {
-            serde_json::from_value(json!({"name": "d", "query": query})).unwrap()
-        };
-        let found = |queries: [&str; 2]| {
-            let finder = Finder::of_definitions("d", &queries.map(definition)).unwrap();
-            finder.finds(&device(&[]), None).unwrap()
-        };
-        assert!(found(["attributes.city:milan", "thingGroupNames:navigli"]));
-        assert!(!found(["attributes.city:milan", "thingGroupNames:brera"]));
     }
 
     #[test]
