@@ -24,6 +24,9 @@ pub(crate) enum Command {
     Show(Named),
     /// List the members of a dynamic group
     Members(list::Members),
+    /// List the dynamic groups that a device is in, and those whose static group in
+    /// AWS has no room for it
+    Of(Device),
     /// Define a dynamic group, or change its definition; --dry-run says first
     /// who would enter and leave
     Put(put::Arguments),
@@ -46,6 +49,13 @@ pub(crate) enum Command {
 pub(crate) struct Named {
     /// The group's name
     name: String,
+}
+
+/// Which device.
+#[derive(Debug, Args)]
+pub(crate) struct Device {
+    /// The device
+    thing: String,
 }
 
 /// Either a file of cases, or one query and one device.
@@ -80,6 +90,7 @@ pub(crate) async fn run(
         Command::List => list::all(&connect().await?, format).await,
         Command::Show(named) => list::show(&named.name, &connect().await?, format).await,
         Command::Members(members) => list::members(members, &connect().await?, format).await,
+        Command::Of(device) => list::of_device(&device.thing, &connect().await?, format).await,
         Command::Put(arguments) => put::run(arguments, connect, format).await,
         Command::Delete(named) => put::delete(&named.name, &connect().await?, format).await,
         Command::Watch(arguments) => watch::run(arguments, &connect().await?, format).await,

@@ -176,6 +176,10 @@ async fn static_groups_follow_their_definition_while_there_is_room() {
     let path = "/thing-groups/removeThingFromThingGroup";
     iot(cloud, "PUT", path, &leave).await.expect(200);
     until_in(cloud, &thing, &org.name, &[org.of("lit"), org.of("in-it")]).await;
+    // One that somebody puts it into has its place first.
+    put_into(cloud, &thing, &others[0]).await;
+    until_out(cloud, &thing, &org.of("lit")).await;
+    until_in(cloud, &thing, &org.name, &[org.of("lit")]).await;
 }
 
 async fn until_out(cloud: &Cloud, thing: &str, group: &str) {

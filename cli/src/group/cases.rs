@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use lamplighter_domain::group::{Document, Language, Query};
+use lamplighter_domain::pieces::{member, pieces};
 use serde_json::{Value, json};
 
 use super::read;
@@ -25,9 +26,9 @@ pub(super) fn run(file: &Path, language: Language) -> Result<Exit, Failure> {
 }
 
 /// The cases of a file: an array, an object that has one as `cases`, or one
-/// object a line. What cannot be read is a case too, which errs.
+/// object a line. What cannot be read is a case too, which errs, and no other
+/// with it.
 fn parse(text: &str) -> Vec<Value> {
-    let unreadable = |id: String, error: &serde_json::Error| json!({ "id": id, "unreadable": error.to_string() });
     match serde_json::from_str(text) {
         Ok(Value::Array(cases)) => cases,
         Ok(Value::Object(mut file)) => match file.remove("cases") {
@@ -35,16 +36,44 @@ fn parse(text: &str) -> Vec<Value> {
             _ => vec![Value::Object(file)],
         },
         Ok(other) => vec![other],
-        Err(_) => text
-            .lines()
-            .enumerate()
-            .filter(|(_, line)| !line.trim().is_empty())
-            .map(|(at, line)| {
-                serde_json::from_str(line)
-                    .unwrap_or_else(|error| unreadable(format!("line {}", at + 1), &error))
-            })
-            .collect(),
+        Err(_) => match one_by_one(text) {
+            Some(cases) => cases
+                .into_iter()
+                .enumerate()
+                .map(|(at, case)| read_case(case, &format!("case {}", at + 1)))
+                .collect(),
+            None => text
+                .lines()
+                .enumerate()
+                .filter(|(_, line)| !line.trim().is_empty())
+                .map(|(at, line)| read_case(line, &format!("line {}", at + 1)))
+                .collect(),
+        },
     }
+}
+
+/// The cases of a file that is one value and cannot be read as a whole.
+fn one_by_one(text: &str) -> Option<Vec<&str>> {
+    let all = pieces(text)?;
+    if text.trim_start().starts_with('[') {
+        return Some(all);
+    }
+    let cases = member(text, "cases").and_then(pieces);
+    Some(cases.unwrap_or_else(|| vec![text]))
+}
+
+/// One case. What scores it is read even where the rest cannot be.
+fn read_case(text: &str, place: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| {
+        let mut case = json!({ "id": place, "unreadable": error.to_string() });
+        for field in ["id", "query", "expected", "ambiguous"] {
+            let value = member(text, field).and_then(|value| serde_json::from_str(value).ok());
+            if let Some(value) = value {
+                case[field] = value;
+            }
+        }
+        case
+    })
 }
 
 /// `true`, `false` or `"error"`, and what is wrong in the last case.
@@ -167,6 +196,38 @@ mod tests {
             assert_eq!(ids, [1, 2], "{file}");
         }
         assert_eq!(parse("{\"id\": 1}\n{\n")[1]["id"], "line 2");
+    }
+
+    #[test]
+    fn a_case_that_cannot_be_read_costs_no_other() {
+        let good = r#"{"id": 1, "query": "thingName:a", "device": {"thingName": "a"}}"#;
+        let levels = 130;
+        let deep = format!("{}1{}", r#"{"a":"#.repeat(levels), "}".repeat(levels));
+        let deep = format!(r#"{{"id": 2, "query": "a:1", "expected": true, "device": {deep}}}"#);
+        for (file, ids) in [
+            (format!("[{good},\n{deep}, {good}]"), json!([1, 2, 1])),
+            (
+                format!(r#"{{"about": [1], "cases": [{deep}, {good}]}}"#),
+                json!([2, 1]),
+            ),
+            (format!("{good}\n{deep}\n"), json!([1, 2])),
+            (deep.replace(':', ":\n"), json!([2])),
+            (format!("[{good}, nonsense]"), json!([1, "case 2"])),
+        ] {
+            let cases = parse(&file);
+            let found: Value = cases.iter().map(|case| case["id"].clone()).collect();
+            assert_eq!(found, ids, "{file}");
+            for case in cases {
+                let expected = if case["id"] == 1 {
+                    json!(true)
+                } else {
+                    json!("error")
+                };
+                assert_eq!(outcome(&case, Language::Aws).0, expected, "{case}");
+            }
+        }
+        // It was to come out otherwise.
+        assert_eq!(parse(&format!("[{deep}]"))[0]["expected"], true);
     }
 
     #[test]

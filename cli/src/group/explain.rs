@@ -47,8 +47,13 @@ pub(super) async fn document(
 ) -> Result<Document, Failure> {
     let file = Path::new(device);
     if file.exists() {
-        let document: Value = serde_json::from_str(&read(file)?)
-            .map_err(|error| Failure::usage(format!("{}: {error}", file.display()), ""))?;
+        let document: Value = serde_json::from_str(&read(file)?).map_err(|error| {
+            Failure::usage(
+                format!("{}: {error}", file.display()),
+                "Give the device's document as one JSON object. It is read to 127 levels; AWS IoT \
+                 allows a shadow 8.",
+            )
+        })?;
         return Ok(Document::from_json(&document)?);
     }
     if ThingName::parse(device).is_err() || file.extension().is_some_and(|e| e == "json") {
@@ -61,6 +66,16 @@ pub(super) async fn document(
     let api = connect().await?;
     let call = Call::get(&["devices", device, "document"]);
     let mut document = api.send(call).await?.body;
+    for shadow in document["staleShadows"].as_array().into_iter().flatten() {
+        output::note(&format!(
+            "warning: the newest state of {} is not in the registry's document: the device's \
+             shadows are too large together",
+            match output::plain(shadow).as_str() {
+                "" => "the unnamed shadow".to_owned(),
+                name => format!("the shadow {name}"),
+            }
+        ));
+    }
     let groups = pages(&api, &["devices", device, "groups"], usize::MAX, |_| {}).await?;
     let names = groups.items.iter().map(|item| item["group"].clone());
     document["dynamicGroupNames"] = names.collect();

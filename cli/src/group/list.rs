@@ -79,8 +79,11 @@ pub(super) async fn all(api: &Api, format: Format) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Whether a group is complete, or how far it is.
+/// Whether a group is complete, or how far it is; or that its query cannot be read.
 fn status(group: &Value) -> Cell {
+    if !group["invalid"].is_null() {
+        return output::bad("INVALID");
+    }
     match group["progress"].as_u64() {
         None if group["status"] == "ACTIVE" => output::good("ACTIVE"),
         None => output::open(output::plain(&group["status"])),
@@ -88,7 +91,8 @@ fn status(group: &Value) -> Cell {
     }
 }
 
-/// Shows a group. One that is not complete yet is pending.
+/// Shows a group. One that is not complete yet is pending; one that cannot be
+/// evaluated is failed.
 pub(super) async fn show(name: &str, api: &Api, format: Format) -> Result<Exit, Failure> {
     let group = api.send(Call::get(&["groups", name])).await?.body;
     if format.is_json() {
@@ -100,7 +104,9 @@ pub(super) async fn show(name: &str, api: &Api, format: Format) -> Result<Exit, 
 }
 
 pub(super) fn exit(group: &Value) -> Exit {
-    if group["status"] == "ACTIVE" {
+    if !group["invalid"].is_null() {
+        Exit::Failed
+    } else if group["status"] == "ACTIVE" {
         Exit::Done
     } else {
         Exit::Pending
@@ -109,13 +115,16 @@ pub(super) fn exit(group: &Value) -> Exit {
 
 /// A group as a person reads it: first what it is, then whatever else is known.
 pub(super) fn facts(group: &Value) {
-    let first = ["name", "status", "members", "query"];
+    let first = ["name", "status", "members", "query", "invalid"];
+    // What else an answer to a change has is for programs, or told already.
+    let untold = ["progress", "since", "changed", "warnings"];
     let fields = group.as_object().into_iter().flatten();
     let rest = fields
         .map(|(name, _)| name.as_str())
-        .filter(|name| !first.contains(name) && *name != "progress");
+        .filter(|name| !first.contains(name) && !untold.contains(name));
     let facts = first.into_iter().chain(rest).filter_map(|name| {
         let text = match (name, group["progress"].as_u64()) {
+            ("status", _) if !group["invalid"].is_null() => "INVALID".to_owned(),
             ("status", Some(percent)) => format!("BUILDING, {percent} % of the devices asked"),
             _ => output::plain(&group[name]),
         };
@@ -155,6 +164,33 @@ pub(super) async fn members(
     Ok(exit(&found.last))
 }
 
+pub(super) async fn of_device(thing: &str, api: &Api, format: Format) -> Result<Exit, Failure> {
+    let as_they_come = |group: &Value| {
+        if format.is_json() {
+            output::document(group);
+        }
+    };
+    let path = ["devices", thing, "groups"];
+    let found = pages(api, &path, usize::MAX, as_they_come).await?.items;
+    if !format.is_json() {
+        let mut table = output::table(&["group", "since", "static group in AWS"]);
+        for group in &found {
+            let group = output::readable(group);
+            table.add_row([
+                output::plain(&group["group"]).into(),
+                output::plain(&group["enteredAt"]).into(),
+                match group["materialization"].as_str() {
+                    Some(how) => output::bad(how),
+                    None => Cell::new(""),
+                },
+            ]);
+        }
+        output::line(&table.to_string());
+        output::note(&format!("{} dynamic groups", found.len()));
+    }
+    Ok(Exit::Done)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,6 +202,7 @@ mod tests {
             (json!({"status": "ACTIVE"}), 0),
             (json!({"status": "BUILDING", "progress": 40}), 4),
             (json!({}), 4),
+            (json!({"status": "ACTIVE", "invalid": "character 3: …"}), 1),
         ] {
             assert_eq!(exit(&group).code(), code, "{group}");
         }

@@ -201,8 +201,8 @@ impl Announcer {
                 };
                 let (before, after) = (image(change.old_image)?, image(change.new_image)?);
                 let millis = change.approximate_creation_date_time.timestamp_millis();
-                let at = Moment(u64::try_from(millis).unwrap_or_default());
-                let mut steps = steps(before.as_ref(), after.as_ref(), at);
+                let heard = Moment(u64::try_from(millis).unwrap_or_default());
+                let mut steps = steps(before.as_ref(), after.as_ref(), heard);
                 for step in steps.iter_mut().filter(|step| step.entered) {
                     step.job = jobs.of(&self.table, &step.group).await?;
                 }

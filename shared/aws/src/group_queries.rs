@@ -1,6 +1,8 @@
 //! Reads dynamic groups for callers: definitions, members and how these change, a
 //! device's groups and document.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::try_join_all;
 use lamplighter_domain::Failure;
@@ -201,7 +203,9 @@ pub async fn of_device(table: &Table, name: &ThingName, query: &str) -> Result<V
     if record.is_none() {
         return Err(DeviceRecord::absent(name));
     }
-    Ok(query.groups(membership.as_ref()))
+    let (rows, _) = definitions::read(table, None, None).await?;
+    let defined: BTreeSet<_> = rows.into_iter().map(|row| row.definition.name).collect();
+    Ok(query.groups(membership.as_ref(), |name| defined.contains(name)))
 }
 
 async fn definition(table: &Table, name: &GroupName) -> Result<DefinitionRow, Failure> {

@@ -85,7 +85,7 @@ impl Groups {
                 }
                 Ok(None) => {}
                 // To send it again would not make it readable.
-                Err(failure) => telemetry::failed(&failure),
+                Err(failure) => telemetry::lost(&failure),
             }
         }
         let begun = async {
@@ -155,7 +155,7 @@ impl Groups {
             row.observed(self.look(name, row.wanted(events)).await?);
             for event in events {
                 if let Err(failure) = row.take(event.clone()) {
-                    telemetry::failed(&failure);
+                    telemetry::lost(&failure);
                 }
             }
             let Some(found) = evaluate(&definitions, stored, row, clock::now()) else {

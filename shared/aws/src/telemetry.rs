@@ -28,6 +28,14 @@ pub fn start() {
         .init();
 }
 
+/// Logs for the operator what came from AWS and is not taken in: nobody else
+/// hears of it.
+pub fn lost(failure: &Failure) {
+    let (kind, field) = (failure.kind.name(), failure.field.as_deref());
+    let (reason, operator) = (&failure.reason, &failure.operator);
+    tracing::warn!(failure = kind, field, reason, operator, "lost");
+}
+
 /// Logs a failure for the operator.
 pub fn failed(failure: &Failure) {
     let (kind, field) = (failure.kind.name(), failure.field.as_deref());

@@ -43,6 +43,7 @@ pub mod listing;
 pub mod membership;
 pub mod names;
 pub mod operation;
+pub mod pieces;
 pub mod preregistration;
 pub mod quote;
 pub mod request;

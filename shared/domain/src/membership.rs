@@ -63,6 +63,10 @@ pub struct MembershipRow {
     /// The version of the definitions that they were found by. What the
     /// document's row says of it is higher, if they were found again since.
     pub definitions_version: u64,
+    /// When these groups were found, so that what was left since then has its
+    /// moment; never before an earlier row's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Moment>,
     /// The groups, each with when it was entered.
     #[serde(default)]
     pub groups: BTreeMap<GroupName, Moment>,

@@ -16,6 +16,7 @@ use super::presence::Presence;
 use crate::device::DeviceRecord;
 use crate::failure::Failure;
 use crate::names::{OperationId, ThingName};
+use crate::quote::quoted;
 use crate::time::Moment;
 
 /// AWS keeps a deleted shadow's version for so long, and begins anew after that
@@ -24,6 +25,8 @@ const SHADOW_VERSION_KEPT_MILLIS: u64 = 48 * 60 * 60 * 1000;
 /// The shadows of one device have at most this many bytes together: the row
 /// must stay under `DynamoDB`'s 400 KB. AWS allows 8 KB a shadow.
 const MOST_SHADOW_BYTES: usize = 256 * 1024;
+/// Of so many refused shadows the document says that they are.
+const MOST_STALE: usize = 32;
 
 /// `DEVICE#name / DOCUMENT`: what queries are asked about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +56,10 @@ pub struct DocumentRow {
     /// Its named shadows.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub named: BTreeMap<String, Shadow>,
+    /// Shadows whose newest state was refused, so that an earlier one, or none, is
+    /// here; the unnamed one has the empty name.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub stale_shadows: BTreeSet<String>,
     /// Whether it is connected.
     #[serde(default)]
     pub presence: Presence,
@@ -128,6 +135,7 @@ impl DocumentRow {
             groups: BTreeSet::new(),
             classic: None,
             named: BTreeMap::new(),
+            stale_shadows: BTreeSet::new(),
             presence: Presence::default(),
         }
     }
@@ -166,6 +174,7 @@ impl DocumentRow {
                 *thing = Some(found);
                 let shadows = self.classic.iter_mut().chain(self.named.values_mut());
                 shadows.for_each(|shadow| shadow.state = None);
+                self.stale_shadows.clear();
             }
             (Some(None), Some(thing)) => thing.gone = true,
             (Some(None) | None, _) => {}
@@ -174,6 +183,7 @@ impl DocumentRow {
             self.groups = groups;
         }
         for (name, shadow) in seen.shadows {
+            self.stale_shadows.remove(&name);
             match name.as_str() {
                 "" => self.classic = Some(shadow),
                 _ => drop(self.named.insert(name, shadow)),
@@ -184,7 +194,8 @@ impl DocumentRow {
     /// Takes an event in; a stale one changes nothing.
     ///
     /// # Errors
-    /// `Invalid` when the document would become too large.
+    /// `Invalid` when the document would become too large. It says of the shadow
+    /// then that it is stale.
     pub fn take(&mut self, event: Event) -> Result<(), Failure> {
         match event {
             Event::Thing(event) => self.take_thing(event),
@@ -228,12 +239,21 @@ impl DocumentRow {
         let others: usize = self.shadows().map(|(_, shadow)| shadow.bytes()).sum();
         let bytes = others - known.map_or(0, Shadow::bytes) + event.shadow.bytes();
         if bytes > MOST_SHADOW_BYTES {
-            return Err(Failure::invalid(
+            let refused = Failure::invalid(
                 "shadow",
-                format!("the shadows of {} are {bytes} bytes long", self.thing_name),
+                format!(
+                    "with the shadow {}, those of {} are {bytes} bytes long",
+                    quoted(&event.name),
+                    self.thing_name
+                ),
                 format!("Keep them under {MOST_SHADOW_BYTES} bytes together."),
-            ));
+            );
+            if self.stale_shadows.len() < MOST_STALE {
+                self.stale_shadows.insert(event.name);
+            }
+            return Err(refused);
         }
+        self.stale_shadows.remove(&event.name);
         match event.name.as_str() {
             "" => self.classic = Some(event.shadow),
             _ => drop(self.named.insert(event.name, event.shadow)),
@@ -262,7 +282,7 @@ impl DocumentRow {
                 named[name] = Value::Object(state);
             }
         }
-        Some(json!({
+        let mut document = json!({
             "thingName": self.thing_name,
             "thingTypeName": thing.type_name,
             "thingGroupNames": groups.collect::<Vec<_>>(),
@@ -270,7 +290,12 @@ impl DocumentRow {
             "attributes": thing.attributes,
             "shadow": shadow,
             "connectivity": self.presence.json(),
-        }))
+        });
+        // No field that a query could ask for.
+        if !self.stale_shadows.is_empty() {
+            document["staleShadows"] = json!(self.stale_shadows);
+        }
+        Some(document)
     }
 }
 

@@ -8,11 +8,12 @@ use super::definitions::Definitions;
 use super::document::DocumentRow;
 use crate::catalog::Materialize;
 use crate::names::GroupName;
+use crate::rollout::RolloutId;
 use crate::time::Moment;
 
 /// A thing is in 10 groups at most ("AWS IoT Device Management endpoints and
 /// quotas"); two are kept free, for waves of rollouts and whatever a person
-/// needs at night.
+/// needs at night. Waves' groups are not counted: they have those two.
 const MOST_GROUPS: usize = 8;
 
 /// A device's rows as they were read.
@@ -73,11 +74,14 @@ pub fn evaluate(
     document.definitions_version = definitions.version;
     let before = stored.map(|stored| &stored.membership);
     let since = |name: &GroupName| before.and_then(|row| row.groups.get(name).copied());
+    // Another invocation's clock may have been ahead of this one's.
+    let now = now.max(before.and_then(|row| row.at).unwrap_or_default());
     let membership = MembershipRow {
         thing_name: document.thing_name.clone(),
         generation: document.generation.clone(),
         document_version: document.version,
         definitions_version: definitions.version,
+        at: Some(now),
         groups: names
             .into_iter()
             .map(|name| (name.clone(), since(&name).unwrap_or(now)))
@@ -123,7 +127,9 @@ fn groups(
         .collect()
 }
 
-/// What static groups have to follow, and which have no room for the device.
+/// What static groups have to follow, and which have no room for the device. What
+/// else it is in has its place first, so a group that somebody puts it into
+/// displaces one of these; a newcomer among these displaces none.
 fn moves(
     definitions: &Definitions,
     groups: &BTreeSet<GroupName>,
@@ -133,19 +139,26 @@ fn moves(
         return Default::default();
     }
     let is_static = |name: &str| definitions.is(name, Materialize::Static);
-    let is_in = |name: &GroupName| document.groups.contains(name.as_str());
-    let in_aws = document.groups.iter().filter(|name| is_static(name));
-    let leave: BTreeSet<_> = in_aws
+    let in_aws: BTreeSet<_> = document
+        .groups
+        .iter()
+        .filter(|name| is_static(name))
         .filter_map(|name| GroupName::parse(name).ok())
-        .filter(|name| !groups.contains(name))
         .collect();
+    let is_wave = |name: &str| RolloutId::wave_of(name).is_some();
+    let others = document
+        .groups
+        .iter()
+        .filter(|name| !is_static(name) && !is_wave(name));
+    let room = MOST_GROUPS.saturating_sub(others.count());
     let wanted = groups.iter().filter(|name| is_static(name.as_str()));
-    let missing: Vec<_> = wanted.filter(|name| !is_in(name)).cloned().collect();
-    let room = MOST_GROUPS.saturating_sub(document.groups.len() - leave.len());
-    let (join, saturated) = missing.split_at(room.min(missing.len()));
+    let (held, missing): (Vec<_>, Vec<_>) = wanted.cloned().partition(|name| in_aws.contains(name));
+    let ranked = [held, missing].concat();
+    let (kept, saturated) = ranked.split_at(room.min(ranked.len()));
+    let kept: BTreeSet<_> = kept.iter().cloned().collect();
     let moves = Moves {
-        join: join.iter().cloned().collect(),
-        leave,
+        join: kept.difference(&in_aws).cloned().collect(),
+        leave: in_aws.difference(&kept).cloned().collect(),
     };
     (moves, saturated.iter().cloned().collect())
 }

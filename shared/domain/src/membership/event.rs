@@ -15,6 +15,7 @@ pub use super::presence::{Happened, Lifecycle};
 use crate::announcement::SOURCE;
 use crate::failure::Failure;
 use crate::names::ThingName;
+use crate::pieces::member;
 use crate::quote::quoted;
 use crate::time::Moment;
 
@@ -111,8 +112,10 @@ impl Message {
         let unreadable = |why: String| {
             Failure::invalid("body", why, "Compare the topic rules with the template.")
         };
-        let message: Value =
-            serde_json::from_str(body).map_err(|error| unreadable(error.to_string()))?;
+        let message: Value = serde_json::from_str(body).map_err(|error| {
+            let topic = member(body, "topic").unwrap_or_default();
+            unreadable(error.to_string()).operator(format!("the topic is {topic}"))
+        })?;
         let topic = message["topic"].as_str().unwrap_or_default().to_owned();
         let levels: Vec<&str> = topic.split('/').collect();
         let read = Read(message);
@@ -172,7 +175,10 @@ impl Message {
                 )));
             }
         };
-        let event = event.map_err(unreadable)?;
+        let event = event.map_err(|why| {
+            let topic = levels.join("/");
+            unreadable(why).operator(format!("the topic is {topic}"))
+        })?;
         let thing_name = ThingName::parse(thing).ok();
         Ok(thing_name.map(|thing_name| Self { thing_name, event }))
     }

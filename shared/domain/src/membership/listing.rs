@@ -46,7 +46,7 @@ impl NameQuery {
                     return Err(Failure::invalid(
                         &name,
                         format!("this list does not know {name}"),
-                        "Use limit and cursor.",
+                        "Use limit, and cursor with the nextCursor of the page before.",
                     ));
                 }
             }
@@ -100,8 +100,13 @@ impl NameQuery {
         self.page(shown.collect(), GroupView::name)
     }
 
-    /// A page of a device's groups.
-    pub fn groups(&self, membership: Option<&MembershipRow>) -> Value {
+    /// A page of a device's groups, of those that are defined still: the others
+    /// are being left.
+    pub fn groups(
+        &self,
+        membership: Option<&MembershipRow>,
+        is_defined: impl Fn(&GroupName) -> bool,
+    ) -> Value {
         let groups = membership.into_iter().flat_map(|row| &row.groups);
         let after = |name: &GroupName| {
             let last = self.after.as_deref();
@@ -109,7 +114,7 @@ impl NameQuery {
         };
         let saturated = |name: &GroupName| membership.is_some_and(|m| m.saturated.contains(name));
         let shown = groups
-            .filter(|(name, _)| after(name))
+            .filter(|(name, _)| after(name) && is_defined(name))
             .map(|(name, since)| {
                 let mut view = json!({ "group": name, "enteredAt": since });
                 if saturated(name) {
@@ -146,6 +151,9 @@ pub struct GroupView {
     #[serde(flatten)]
     definition: Value,
     revision: u64,
+    /// Why nobody is in it, if its query cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    invalid: Option<String>,
     #[serde(flatten)]
     standing: Standing,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -159,6 +167,9 @@ impl GroupView {
     pub fn new(row: DefinitionRow, counts: Option<&[CountRow]>, standing: Standing) -> Self {
         Self {
             name: row.definition.name.to_string(),
+            // None that was put is so; one that was restored or written by hand
+            // may be.
+            invalid: row.definition.parsed().err().map(|why| why.to_string()),
             definition: json!(row.definition),
             revision: row.revision,
             standing,

@@ -33,11 +33,12 @@ pub struct Step {
 }
 
 /// The steps from one membership to the next, those that leave first. A row that
-/// goes leaves all of its groups. `at` is when the row changed.
+/// goes leaves all of its groups. `heard` is when the stream says that the row
+/// changed: to the second, so it counts only where the row says nothing.
 pub fn steps(
     before: Option<&MembershipRow>,
     after: Option<&MembershipRow>,
-    at: Moment,
+    heard: Moment,
 ) -> Vec<Step> {
     let groups = |row: Option<&MembershipRow>| row.map(|row| row.groups.clone());
     let (old, new) = (
@@ -47,6 +48,9 @@ pub fn steps(
     let Some(row) = after.or(before) else {
         return Vec::new();
     };
+    let found = after.and_then(|row| row.at);
+    let last = before.and_then(|row| row.at.max(row.groups.values().max().copied()));
+    let at = found.unwrap_or(heard).max(last.unwrap_or_default());
     // A row that goes has no version of its own.
     let version = row.document_version + u64::from(after.is_none());
     let step = |group: &GroupName, at: Moment, entered: bool| {

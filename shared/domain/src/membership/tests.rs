@@ -261,16 +261,30 @@ fn a_hostile_shadow_is_refused_and_the_rest_goes_on() {
     };
     let taken = (0..20).filter(|name| row.take(big(*name)).is_ok()).count();
     assert_eq!(taken, 8);
+    let stale = |row: &DocumentRow| row.json(|_| false).unwrap()["staleShadows"].clone();
+    let refused: BTreeSet<_> = (8..20).map(|name| format!("n{name}")).collect();
+    assert_eq!(stale(&row), json!(refused));
     // What is there already may still change.
     let again = event(
         "$aws/things/milan-1/shadow/name/n0/update/documents",
         json!({"state": {"reported": {"x": 1}}, "version": 2, "timestamp": 2000}),
     );
     row.take(again).unwrap();
+    row.take(big(9)).unwrap();
+    assert_eq!(
+        stale(&row),
+        json!(
+            refused
+                .iter()
+                .filter(|name| *name != "n9")
+                .collect::<Vec<_>>()
+        )
+    );
     assert_eq!(
         row.json(|_| false).unwrap()["shadow"]["name"]["n0"]["reported"]["x"],
         1
     );
+    (100..200).for_each(|name| assert!(row.take(big(name)).is_err()));
     let row = serde_json::to_vec(&row).unwrap();
     assert!(row.len() < 300_000, "{}", row.len());
 }

@@ -1,6 +1,8 @@
 //! Static groups with a definition's members, and what a change is announced as.
 
 use super::*;
+use crate::building::Standing;
+use crate::catalog::DefinitionStatus;
 
 fn names(groups: &BTreeSet<GroupName>) -> Vec<&str> {
     groups.iter().map(GroupName::as_str).collect()
@@ -38,6 +40,18 @@ fn static_groups_follow_while_there_is_room() {
     check(&with(&["all"]), &[], &[], &["bright"]);
     check(&with(&["dark"]), &["all"], &["dark"], &["bright"]);
     check(&with(&["8", "9"]), &[], &[], &["all", "bright"]);
+    // What somebody put it into since has its place first.
+    check(&with(&["8", "all"]), &[], &["all"], &["all", "bright"]);
+    check(
+        &["1", "2", "3", "4", "5", "6", "7", "all", "bright"],
+        &[],
+        &["bright"],
+        &["bright"],
+    );
+    // Waves have places of their own.
+    let wave = "job-0123456789abcdef01234567-w2";
+    check(&with(&["all", wave]), &[], &[], &["bright"]);
+    check(&with(&[wave]), &["all"], &[], &["bright"]);
     // AWS's own dynamic groups take room too.
     check(&with(&["theirs"]), &[], &[], &["all", "bright"]);
 }
@@ -48,6 +62,7 @@ fn row(version: u64, groups: &[(&str, u64)]) -> MembershipRow {
         generation: OperationId::from_random([7; 16]),
         document_version: version,
         definitions_version: 1,
+        at: None,
         groups: groups
             .iter()
             .map(|(name, since)| (GroupName::parse(name).unwrap(), Moment(*since)))
@@ -107,6 +122,52 @@ fn a_change_is_told_step_by_step() {
     );
 }
 
+fn found(at: Option<u64>, groups: &[(&str, u64)]) -> MembershipRow {
+    MembershipRow {
+        at: at.map(Moment),
+        ..row(1, groups)
+    }
+}
+
+/// When `a` was left, by the rows before and after; the stream heard of it at
+/// second 5.
+#[track_caller]
+fn check_left(before: &MembershipRow, after: Option<&MembershipRow>, left: u64) {
+    let told = steps(Some(before), after, Moment(5000));
+    assert_eq!(told[0].at, Moment(left), "{before:?} {after:?}");
+}
+
+#[test]
+fn no_group_is_left_before_it_was_entered() {
+    let late = [("a", 5020)];
+    let (known, unknown) = (found(Some(5064), &[]), found(None, &[]));
+    check_left(&found(Some(5020), &late), Some(&known), 5064);
+    check_left(&found(Some(5020), &late), None, 5020);
+    check_left(&found(Some(5040), &late), None, 5040);
+    check_left(&found(None, &late), None, 5020);
+    check_left(&found(None, &late), Some(&unknown), 5020);
+    let early = found(Some(4000), &[("a", 4000)]);
+    check_left(&early, None, 5000);
+    check_left(&early, Some(&unknown), 5000);
+}
+
+#[test]
+fn moments_of_one_device_grow_though_clocks_differ() {
+    let all = definitions(1, &[("all", "thingName:*", "none")]);
+    let first = evaluate(&all, None, known("a", 5), Moment(90)).unwrap();
+    let stored = Stored {
+        document: first.document.unwrap(),
+        membership: first.membership.unwrap(),
+    };
+    assert_eq!(stored.membership.at, Some(Moment(90)));
+    let mut gone = stored.document.clone();
+    gone.thing.as_mut().unwrap().gone = true;
+    for (clock, at) in [(40, 90), (99, 99)] {
+        let next = evaluate(&all, Some(&stored), gone.clone(), Moment(clock)).unwrap();
+        assert_eq!(next.membership.unwrap().at, Some(Moment(at)));
+    }
+}
+
 #[test]
 fn pages_are_in_order_and_whole() {
     let members: Vec<_> = (0..23)
@@ -151,6 +212,46 @@ fn pages_are_in_order_and_whole() {
         }
         let all: Vec<_> = members.iter().map(|m| m.thing_name.to_string()).collect();
         assert_eq!(seen, all, "{limit}");
+    }
+}
+
+#[test]
+fn a_group_that_was_removed_is_not_shown_of_a_device() {
+    let row = row(1, &[("a", 1), ("b", 2), ("c", 3)]);
+    for (defined, limit, shown) in [
+        ("abc", 9, "abc"),
+        ("ac", 9, "ac"),
+        ("bc", 1, "b"),
+        ("", 9, ""),
+    ] {
+        let query = NameQuery::parse(&format!("limit={limit}"), "groups of a").unwrap();
+        let page = query.groups(Some(&row), |name| defined.contains(name.as_str()));
+        let items = page["items"].as_array().unwrap().iter();
+        let found: String = items.filter_map(|item| item["group"].as_str()).collect();
+        assert_eq!(found, shown, "{defined} {limit}");
+    }
+}
+
+#[test]
+fn a_definition_that_cannot_be_read_is_shown_as_such() {
+    for (query, invalid) in [
+        ("attributes.wattage:60", None),
+        ("attributes.wattage:(", Some("character")),
+    ] {
+        let declared = json!({"definition": {"name": "g", "query": query}, "revision": 1});
+        let row = serde_json::from_value(declared).unwrap();
+        let standing = Standing {
+            status: DefinitionStatus::Active,
+            progress: None,
+        };
+        let view = json!(GroupView::new(row, None, standing));
+        let why = view.get("invalid").and_then(Value::as_str);
+        assert_eq!(why.is_some(), invalid.is_some(), "{view}");
+        assert!(
+            why.unwrap_or_default()
+                .contains(invalid.unwrap_or_default()),
+            "{view}"
+        );
     }
 }
 
