@@ -81,6 +81,20 @@ pub(crate) fn conclude(outcomes: &[Outcome]) -> Exit {
         .fold(Exit::Done, Exit::and)
 }
 
+/// The heading of a column that says something else of what failed.
+pub(crate) fn heading(outcomes: &[Outcome], done: &str, failed: &str) -> String {
+    let any = |is_failed: bool| {
+        outcomes
+            .iter()
+            .any(|outcome| outcome.result.is_err() == is_failed)
+    };
+    match (any(false), any(true)) {
+        (_, false) => done.to_owned(),
+        (false, true) => failed.to_owned(),
+        (true, true) => format!("{done}, or {failed}"),
+    }
+}
+
 /// Each reason once, with those it holds for, in the order of the first.
 fn by_reason(outcomes: &[Outcome]) -> Vec<(String, Vec<&str>)> {
     let mut reasons: Vec<(String, Vec<&str>)> = Vec::new();
@@ -100,6 +114,27 @@ fn by_reason(outcomes: &[Outcome]) -> Vec<(String, Vec<&str>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_heading_tells_what_is_below_it() {
+        let outcome = |failed: bool| Outcome {
+            name: "a".to_owned(),
+            result: if failed {
+                Err(Failure::refused("groups", "x", ""))
+            } else {
+                Ok((Exit::Done, Value::Null))
+            },
+        };
+        for (failed, wanted) in [
+            (&[][..], "version"),
+            (&[false], "version"),
+            (&[true, true], "why not"),
+            (&[false, true], "version, or why not"),
+        ] {
+            let outcomes: Vec<_> = failed.iter().copied().map(outcome).collect();
+            assert_eq!(heading(&outcomes, "version", "why not"), wanted);
+        }
+    }
 
     #[test]
     fn what_failed_alike_is_said_once() {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use lamplighter_domain::fields::Unique;
 use serde_json::Value;
 
 use crate::api::{Api, Call};
@@ -77,10 +78,7 @@ pub(crate) async fn run(
             let call = which.call()?.query("dryRun", "true");
             let answer = connect().await?.send(call).await?.body;
             write(&answer, true, format);
-            Ok(match exit(&answer) {
-                Exit::Done if *detailed_exit_code && is_filled(&answer["changes"]) => Exit::Pending,
-                exit => exit,
-            })
+            Ok(planned(&answer, *detailed_exit_code))
         }
         Command::Apply { which, once } => {
             let call = which.call()?;
@@ -148,14 +146,29 @@ fn add(changes: &mut Value, more: Value) {
     }
 }
 
-/// What an answer means: refused, still to be done, or done. Something that is
-/// left alone is left to be done.
+/// What a plan means. One that was asked for in detail tells whether there is
+/// something to do, now or later.
+fn planned(answer: &Value, detailed: bool) -> Exit {
+    let to_do = ["changes", "waiting"]
+        .iter()
+        .any(|part| is_filled(&answer[part]));
+    match exit(answer) {
+        Exit::Done if detailed && to_do => Exit::Pending,
+        exit => exit,
+    }
+}
+
+/// What an answer means: refused, still to be done, or done. What is left alone,
+/// and what was applied but for a part that has to wait, is left to be done.
 fn exit(answer: &Value) -> Exit {
     if is_filled(&answer["refused"]) {
         Exit::Refused
     } else if answer["progress"]["stalled"] == true {
         Exit::Failed
-    } else if answer["status"] == "PENDING" || is_filled(&answer["kept"]) {
+    } else if answer["status"] == "PENDING"
+        || is_filled(&answer["kept"])
+        || (answer["status"] == "DONE" && is_filled(&answer["waiting"]))
+    {
         Exit::Pending
     } else {
         Exit::Done
@@ -186,8 +199,9 @@ fn read(file: &Path) -> Result<Value, Failure> {
     })
 }
 
-fn parse(text: &str) -> Result<Value, serde_yaml_ng::Error> {
-    serde_yaml_ng::from_str(text)
+/// YAML in which no mapping has a key twice; the error names the line.
+pub(crate) fn parse(text: &str) -> Result<Value, serde_yaml_ng::Error> {
+    serde_yaml_ng::from_str(text).map(|Unique(value)| value)
 }
 
 #[cfg(test)]
@@ -202,6 +216,8 @@ mod tests {
             (json!({"status": "PLANNED", "changes": [{}]}), Exit::Done),
             (json!({"status": "PENDING"}), Exit::Pending),
             (json!({"status": "DONE", "kept": [{}]}), Exit::Pending),
+            (json!({"status": "DONE", "waiting": [{}]}), Exit::Pending),
+            (json!({"status": "PLANNED", "waiting": [{}]}), Exit::Done),
             (
                 json!({"status": "PENDING", "progress": {"stalled": true}}),
                 Exit::Failed,
@@ -209,6 +225,31 @@ mod tests {
             (json!({"status": "REFUSED", "refused": [{}]}), Exit::Refused),
         ] {
             assert_eq!(exit(&answer), wanted, "{answer}");
+        }
+    }
+
+    #[test]
+    fn a_plan_in_detail_tells_what_there_is_to_do() {
+        for (answer, plain, detailed) in [
+            (json!({"status": "PLANNED"}), Exit::Done, Exit::Done),
+            (
+                json!({"status": "PLANNED", "changes": [{}]}),
+                Exit::Done,
+                Exit::Pending,
+            ),
+            (
+                json!({"status": "PLANNED", "waiting": [{}]}),
+                Exit::Done,
+                Exit::Pending,
+            ),
+            (
+                json!({"status": "PLANNED", "changes": [{}], "refused": [{}]}),
+                Exit::Refused,
+                Exit::Refused,
+            ),
+        ] {
+            assert_eq!(planned(&answer, false), plain, "{answer}");
+            assert_eq!(planned(&answer, true), detailed, "{answer}");
         }
     }
 

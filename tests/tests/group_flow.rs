@@ -242,8 +242,15 @@ async fn what_depends_on_itself_or_is_somebody_elses_is_refused() {
     swings["query"] = definition(&org, "swings", "attributes.wattage:1")["query"].clone();
     declare(&mut org, &[swings]);
     make_group(cloud, &org.of("swings"), None).await;
+    let planned = org.apply(cloud, "?dryRun=true").await;
+    let reason = planned.answer["refused"][0]["reason"].as_str();
+    assert!(
+        reason.is_some_and(|reason| reason.contains("another group")),
+        "{}",
+        planned.answer
+    );
     let refused = org.apply(cloud, "").await;
-    assert_eq!(refused.status, 400, "{}", refused.answer);
+    assert_eq!(refused.status, 409, "{}", refused.answer);
 }
 
 #[tokio::test]

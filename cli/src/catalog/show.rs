@@ -104,7 +104,11 @@ fn summary(answer: &Value, dry_run: bool) -> String {
         return format!("{heading}: nothing, because {refused} refused. {unchanged} unchanged.");
     }
     if changes == 0 {
-        return format!("{heading}: nothing to do. {unchanged} unchanged.");
+        let nothing = match answer["status"].as_str() {
+            Some("PENDING") => "nothing",
+            _ => "nothing to do",
+        };
+        return format!("{heading}: {nothing}. {unchanged} unchanged.");
     }
     let parts: Vec<_> = ACTIONS
         .iter()
@@ -147,6 +151,11 @@ mod tests {
                 json!({"changes": [change("migrate")], "status": "PENDING", "progress": {"moved": 7}}),
                 false,
                 "Applied so far: 1 migrated. 7 devices moved. 0 unchanged.",
+            ),
+            (
+                json!({"changes": [], "status": "PENDING", "waiting": [1]}),
+                false,
+                "Applied so far: nothing. 0 unchanged.",
             ),
             (
                 json!({"changes": [change("create")], "refused": [1]}),

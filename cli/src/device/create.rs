@@ -206,7 +206,10 @@ fn issuer(text: &str) -> Result<Issuer, String> {
 }
 
 fn show(outcomes: &[Outcome]) {
-    let mut table = output::table(&["device", "", "certificate", "private key"]);
+    let heading = |done, failed| bulk::heading(outcomes, done, failed);
+    let certificate = heading("certificate", "field");
+    let key = heading("private key", "why not");
+    let mut table = output::table(&["device", "", &certificate, &key]);
     for outcome in outcomes {
         let row = match &outcome.result {
             Ok((_, device)) => [

@@ -146,7 +146,9 @@ pub(super) async fn run(
 }
 
 fn show(outcomes: &[Outcome]) {
-    let mut table = output::table(&["device", "", "changed", "version"]);
+    let heading = |done, failed| bulk::heading(outcomes, done, failed);
+    let (changed, version) = (heading("changed", "field"), heading("version", "why not"));
+    let mut table = output::table(&["device", "", &changed, &version]);
     for outcome in outcomes {
         let row = match &outcome.result {
             Ok((_, device)) => {

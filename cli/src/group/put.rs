@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{list, read};
 use crate::api::{Api, Call};
+use crate::catalog;
 use crate::failure::{Exit, Failure};
 use crate::output::{self, Format};
 use crate::progress;
@@ -94,8 +95,10 @@ fn definition(arguments: &Arguments) -> Result<(String, Value), Failure> {
             "Write {name: …, query: …}, as an entry of a catalog's dynamicGroups.",
         )
     };
-    let mut fields: Map<String, Value> = serde_yaml_ng::from_str(&read(file)?)
-        .map_err(|error: serde_yaml_ng::Error| unusable(error.to_string()))?;
+    let read = catalog::parse(&read(file)?).map_err(|error| unusable(error.to_string()))?;
+    let Value::Object(mut fields) = read else {
+        return Err(unusable("it is no mapping".to_owned()));
+    };
     let named = fields.remove("name");
     let name = arguments
         .name

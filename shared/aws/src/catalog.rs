@@ -92,11 +92,19 @@ pub struct Applied {
 
 impl Applied {
     /// A plan as it is shown.
-    fn of(plan: &CatalogPlan, catalog: &Catalog) -> Self {
+    fn planned(plan: &CatalogPlan, catalog: &Catalog) -> Self {
         let changes = plan.steps.iter().filter_map(|step| step.change.clone());
         Self {
-            status: Status::Planned,
             changes: changes.collect(),
+            ..Self::of(plan, catalog)
+        }
+    }
+
+    /// A plan of which nothing is done yet.
+    fn of(plan: &CatalogPlan, catalog: &Catalog) -> Self {
+        Self {
+            status: Status::Planned,
+            changes: Vec::new(),
             unchanged: plan.unchanged.clone(),
             refused: plan.refused.clone(),
             kept: plan.kept.clone(),
@@ -118,25 +126,34 @@ impl Applied {
         ))
     }
 
-    /// Notes what a step has left to be done.
+    /// Notes what a step has done, and what it has left to be done.
     fn note(&mut self, step: &catalog::Step, ensured: Ensured) {
         match ensured {
-            Ensured::Done => {}
+            Ensured::Done => self.changes.extend(step.change.clone()),
             Ensured::Later(reason) => {
                 self.status = Status::Pending;
-                let entry = step.change.as_ref().map(|change| change.entry.clone());
-                self.waiting.extend(entry.map(|entry| Kept {
-                    entry,
-                    reason: reason.to_owned(),
-                }));
+                self.wait(step, reason);
             }
             Ensured::Moving(progress) => {
-                if progress.left > 0 || progress.more {
+                let left = progress.left > 0 || progress.more;
+                if left {
                     self.status = Status::Pending;
+                }
+                if progress.moved > 0 || !left {
+                    self.changes.extend(step.change.clone());
                 }
                 self.progress.get_or_insert_default().add(progress);
             }
         }
+    }
+
+    /// Notes a step that can only be done later.
+    fn wait(&mut self, step: &catalog::Step, reason: &str) {
+        let entry = step.change.as_ref().map(|change| change.entry.clone());
+        self.waiting.extend(entry.map(|entry| Kept {
+            entry,
+            reason: reason.to_owned(),
+        }));
     }
 }
 
@@ -150,7 +167,10 @@ struct Topics {
 impl Catalogs {
     /// Compares, and changes nothing.
     pub async fn plan(&self, catalog: &Catalog, asked: Asked) -> Result<Applied, Failure> {
-        Ok(Applied::of(&self.compare(catalog, asked).await?, catalog))
+        Ok(Applied::planned(
+            &self.compare(catalog, asked).await?,
+            catalog,
+        ))
     }
 
     /// Does what differs. If anything is refused, nothing is done. `deadline`
@@ -171,7 +191,6 @@ impl Catalogs {
             let mut applied = Applied::of(&plan, catalog);
             if !plan.refused.is_empty() {
                 applied.status = Status::Refused;
-                applied.changes.clear();
                 return Ok(applied);
             }
             applied.status = Status::Done;
@@ -194,7 +213,7 @@ impl Catalogs {
     }
 
     /// Does everything in stages, in each all at once. What cannot be done yet
-    /// keeps what comes after it.
+    /// keeps what comes after it. What is done is told in the plan's order.
     async fn carry_out_all(
         &self,
         plan: &CatalogPlan,
@@ -202,20 +221,24 @@ impl Catalogs {
         time: Time<'_>,
     ) -> Result<(), Failure> {
         for stage in catalog::stages(&plan.steps) {
+            if applied.status == Status::Pending {
+                for step in stage {
+                    applied.wait(step, "what comes before it is not done yet");
+                }
+                continue;
+            }
             let one_by_one = stage.iter().any(|step| step.item.one_by_one());
-            let work = stage.iter().map(async |step| {
+            let work = stage.iter().enumerate().map(async |(at, step)| {
                 let ensured = self.ensure(step, time).await?;
-                Ok::<_, Failure>((step, ensured))
+                Ok::<_, Failure>((at, step, ensured))
             });
-            let done: Vec<_> = stream::iter(work)
+            let mut done: Vec<_> = stream::iter(work)
                 .buffer_unordered(if one_by_one { 1 } else { AT_ONCE })
                 .try_collect()
                 .await?;
-            for (step, ensured) in done {
+            done.sort_unstable_by_key(|(at, ..)| *at);
+            for (_, step, ensured) in done {
                 applied.note(step, ensured);
-            }
-            if applied.status == Status::Pending {
-                break;
             }
         }
         Ok(())

@@ -21,6 +21,7 @@ mod asked;
 mod definition;
 mod document;
 mod item;
+mod moving;
 mod parse;
 mod plan;
 mod removal;
@@ -35,9 +36,12 @@ mod versions;
 
 pub use advice::Warning;
 pub use asked::Asked;
-pub use definition::{Definition, DefinitionRow, DefinitionStatus, Materialize, OnEnter};
+pub use definition::{
+    Definition, DefinitionRow, DefinitionStatus, Materialize, OnEnter, native_refused,
+};
 pub use document::check_document;
 pub use item::{Action, Change, Entry, Field, Item, ItemKind, Owned, OwnedRow, Step, stages};
+pub use moving::{move_instead, move_request};
 pub use plan::{CatalogPlan, Kept, Refusal, plan};
 pub use removal::looks;
 pub use seen::{BillingGroupSeen, GroupSeen, Observed, ThingTypeSeen, Users};

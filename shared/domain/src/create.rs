@@ -282,6 +282,14 @@ pub(crate) fn admit_type(
     Ok(())
 }
 
+const WITHOUT_POLICY: &str =
+    "none of the groups, nor any above them, bears a policy, so the device could do nothing";
+
+/// Whether groups were refused because a device could do nothing in them.
+pub(crate) fn is_without_policy(failure: &Failure) -> bool {
+    failure.reason == WITHOUT_POLICY
+}
+
 /// Refuses groups that AWS would refuse together, or in which a device could do
 /// nothing.
 pub(crate) fn admit_groups(groups: &[(GroupName, Option<GroupSeen>)]) -> Result<(), Failure> {
@@ -311,7 +319,7 @@ pub(crate) fn admit_groups(groups: &[(GroupName, Option<GroupSeen>)]) -> Result<
     if !policy {
         return Err(Failure::invalid(
             "groups",
-            "none of the groups, nor any above them, bears a policy, so the device could do nothing",
+            WITHOUT_POLICY,
             "Attach a policy to one of them in the catalog, or leave groups empty for the default.",
         ));
     }

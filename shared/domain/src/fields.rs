@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{
-    Deserialize, DeserializeOwned, Deserializer, Error, MapAccess, SeqAccess, Visitor,
+    Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess,
+    Visitor,
 };
 use serde_json::{Map, Number, Value};
 
@@ -212,8 +213,8 @@ pub(crate) fn unique_json(text: &[u8]) -> serde_json::Result<Value> {
     serde_json::from_slice(text).map(|Unique(value)| value)
 }
 
-/// A JSON value in which no object has a key twice.
-struct Unique(Value);
+/// A value of JSON, or of YAML, in which no object has a key twice.
+pub struct Unique(pub Value);
 
 impl<'de> Deserialize<'de> for Unique {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -264,10 +265,7 @@ impl<'de> Visitor<'de> for UniqueVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
-        while let Some(key) = map.next_key::<String>()? {
-            if object.contains_key(&key) {
-                return Err(A::Error::custom(format!("{} comes twice", quoted(&key))));
-            }
+        while let Some(key) = map.next_key_seed(NewKey(&object))? {
             let Unique(value) = map.next_value()?;
             object.insert(key, value);
         }
@@ -275,9 +273,66 @@ impl<'de> Visitor<'de> for UniqueVisitor {
     }
 }
 
+/// A key that an object has not yet. It is refused while it is read, so that the
+/// error names its own line.
+struct NewKey<'a>(&'a Map<String, Value>);
+
+impl<'de> DeserializeSeed<'de> for NewKey<'_> {
+    type Value = String;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for NewKey<'_> {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: Error>(self, key: &str) -> Result<String, E> {
+        if self.0.contains_key(key) {
+            return Err(E::custom(format!("{} comes twice", quoted(key))));
+        }
+        Ok(key.to_owned())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn in_yaml_a_key_that_comes_twice_is_named_with_its_line() {
+        for (text, says) in [
+            ("groups:\n  - name: a\nname: x\n", None),
+            ("a: {b: 1}\nc: {b: 1}\n", None),
+            ("1: a\n2: b\n", None),
+            (
+                "name: x\ngroups: [a]\nname: y\n",
+                Some("\"name\" comes twice at line 3"),
+            ),
+            (
+                "groups:\n  - name: a\n    name: b\n",
+                Some("comes twice at line 3"),
+            ),
+            (
+                "groups: [a]\npolicies: []\n\ngroups: [b]\n",
+                Some("comes twice at line 4"),
+            ),
+        ] {
+            let read = serde_yaml_ng::from_str::<Unique>(text);
+            let error = read.err().map(|error| error.to_string());
+            let fits = match (&error, says) {
+                (Some(error), Some(says)) => error.contains(says),
+                (None, None) => true,
+                _ => false,
+            };
+            assert!(fits, "{text}: {error:?}");
+        }
+    }
 
     fn check(body: &str, field: Option<&str>, says: &str) {
         let taken = Fields::parse(body.as_bytes(), "Send it.").and_then(|mut fields| {

@@ -2,7 +2,7 @@
 //! dynamic group of AWS's own with its query.
 
 use lamplighter_domain::Failure;
-use lamplighter_domain::catalog::{Definition, Group, Materialize};
+use lamplighter_domain::catalog::{Definition, Group, Materialize, native_refused};
 use lamplighter_domain::names::GroupName;
 
 use super::Catalogs;
@@ -12,7 +12,7 @@ impl Catalogs {
     /// reads that finds the group.
     ///
     /// # Errors
-    /// `Invalid` when AWS has a group of the name that is somebody else's.
+    /// `Conflict` when AWS has a group of the name that is somebody else's.
     pub(super) async fn materialise(
         &self,
         definition: &Definition,
@@ -27,10 +27,16 @@ impl Catalogs {
             return Ok(());
         }
         let native = definition.materialize == Materialize::Native;
-        let description = format!("Members of the dynamic group {name} of Lamplighter");
-        let query = &definition.query;
-        match aws.group(name).await?.map(|found| found.seen) {
-            None if native => aws.create_dynamic_group(name, query, &description).await,
+        let (query, description) = (&definition.query, definition.group_description());
+        let found = aws.group(name).await?.map(|found| found.seen);
+        if let Some(found) = &found {
+            definition.admit_group(None, found, None)?;
+        }
+        match found {
+            None if native => aws
+                .create_dynamic_group(name, query, &description)
+                .await
+                .map_err(native_refused),
             None => {
                 aws.create_group(&Group {
                     name: name.clone(),
@@ -41,14 +47,10 @@ impl Catalogs {
                 })
                 .await
             }
-            Some(found) if found.dynamic != native || found.description != description => {
-                Err(Failure::invalid(
-                    "dynamicGroups",
-                    format!("AWS IoT has a group {name} that is not of Lamplighter's making"),
-                    "Choose another name, or remove the group in AWS IoT.",
-                ))
-            }
-            Some(_) if native => aws.update_dynamic_group(name, query, &description).await,
+            Some(_) if native => aws
+                .update_dynamic_group(name, query, &description)
+                .await
+                .map_err(native_refused),
             Some(_) => Ok(()),
         }
     }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use futures_util::{StreamExt as _, stream};
-use lamplighter_domain::catalog::{Item, Owned, OwnedRow};
+use lamplighter_domain::catalog::{Item, Owned, OwnedRow, move_instead, move_request};
 use lamplighter_domain::names::{CatalogName, ThingName};
 use lamplighter_domain::time::Moment;
 use lamplighter_domain::update::UpdateRequest;
@@ -81,7 +81,7 @@ impl Catalogs {
         item: &Item,
         time: Time<'_>,
     ) -> Result<Progress, Failure> {
-        let request = request(item);
+        let request = move_request(item);
         let (mut progress, mut token) = (Progress::default(), None);
         loop {
             let page = self.members(item, token.take()).await?;
@@ -134,24 +134,14 @@ impl Catalogs {
         deadline: Moment,
     ) -> Result<(), Failure> {
         let thing = ThingName::parse(name)?;
-        let updated = self.updates.update(&thing, request, None, deadline).await;
+        let updates = &self.updates;
+        let updated = match updates.update(&thing, request, None, deadline).await {
+            Err(refused) => match move_instead(request, &refused, &updates.default_group) {
+                Some(instead) => updates.update(&thing, &instead, None, deadline).await,
+                None => Err(refused),
+            },
+            moved => moved,
+        };
         updated.map(drop)
     }
-}
-
-/// What is asked for each device. AWS is brought in line even where the
-/// registry is: what counts here is AWS's list.
-fn request(item: &Item) -> UpdateRequest {
-    let mut request = UpdateRequest {
-        ensure: true,
-        ..UpdateRequest::default()
-    };
-    match item {
-        Item::Migrate { to, .. } => request.thing_type = Some(to.clone()),
-        Item::DrainGroup(group) => {
-            request.leave_groups.insert(group.clone());
-        }
-        _ => request.billing_group = Some(None),
-    }
-    request
 }

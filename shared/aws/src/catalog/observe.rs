@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use lamplighter_domain::Failure;
 use lamplighter_domain::catalog::{
-    Catalog, DefinitionRow, ItemKind, JobTemplate, Observed, Owned, OwnedRow, TypeRow, Users, looks,
+    Catalog, Definition, DefinitionRow, GroupSeen, ItemKind, JobTemplate, Materialize, Observed,
+    Owned, OwnedRow, TypeRow, Users, looks,
 };
 use lamplighter_domain::claim::Profile;
 use lamplighter_domain::names::{
@@ -32,8 +33,10 @@ impl Catalogs {
         let (aws, rows) = (&self.organisation, &self.table);
         let items = rows.partition(CATALOG).await?.into_iter();
         let made: Vec<OwnedRow> = items.map(table::read).collect::<Result<_, _>>()?;
-        let ours = made.into_iter().filter(|row| row.catalog == catalog.name);
-        let owned: BTreeSet<Owned> = ours.map(|row| row.owned).collect();
+        let (ours, others): (Vec<_>, Vec<_>) = made
+            .into_iter()
+            .partition(|row| row.catalog == catalog.name);
+        let owned: BTreeSet<Owned> = ours.into_iter().map(|row| row.owned).collect();
         let names = Names {
             owned: &owned,
             declared: &catalog.declared(),
@@ -57,7 +60,11 @@ impl Catalogs {
             let row: Option<DefinitionRow> = rows.get(&Key::definition(name)).await?;
             Ok(row.map(|row| row.definition))
         });
+        let dynamic_groups = definitions.await?;
         Ok(Observed {
+            others: others.into_iter().map(|r| (r.owned, r.catalog)).collect(),
+            materialised: self.materialised(catalog, &dynamic_groups).await?,
+            dynamic_groups,
             thing_types: each(&types, |name| aws.thing_type(name)).await?,
             topics: each(&types, async |name| {
                 let row: Option<Topics> = rows.get(&Key::topics(name)).await?;
@@ -75,7 +82,6 @@ impl Catalogs {
                 rows.get::<Profile>(&Key::profile(name)).await
             })
             .await?,
-            dynamic_groups: definitions.await?,
             job_templates: each(&templates, async |name| {
                 rows.get::<JobTemplate>(&Key::job_template(name)).await
             })
@@ -84,6 +90,25 @@ impl Catalogs {
             owned,
             ..Observed::default()
         })
+    }
+
+    /// AWS's groups of the names of what is to be materialised, where that is a
+    /// change.
+    async fn materialised(
+        &self,
+        catalog: &Catalog,
+        there: &BTreeMap<GroupName, Definition>,
+    ) -> Result<BTreeMap<GroupName, GroupSeen>, Failure> {
+        let changed = |declared: &&Definition| {
+            declared.materialize != Materialize::None && there.get(&declared.name) != Some(declared)
+        };
+        let declared = catalog.dynamic_groups.iter().filter(changed);
+        let names: BTreeSet<_> = declared.map(|declared| declared.name.clone()).collect();
+        each(&names, async |name| {
+            let found = self.organisation.group(name).await?;
+            Ok(found.map(|group| group.seen))
+        })
+        .await
     }
 
     /// Who uses something. Of what is in a group, the groups below it that no

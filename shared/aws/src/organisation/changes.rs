@@ -77,7 +77,7 @@ impl Organisation {
             NextVersion::Default => Ok(None),
             NextVersion::There(id) => Ok(Some(id)),
             NextVersion::Missing { prune } => {
-                if let Some(oldest) = prune {
+                for oldest in prune {
                     policy_versions::remove(&self.iot, &policy.name, &oldest).await?;
                 }
                 let made = policy_versions::make(&self.iot, &policy.name, &policy.document);

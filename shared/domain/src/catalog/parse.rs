@@ -10,6 +10,7 @@ use super::template::check_template;
 use super::{Catalog, Group, check_document};
 use crate::claim::Profile;
 use crate::failure::Failure;
+use crate::fields::{kind, unique_json};
 use crate::names::{CatalogName, GroupName, ThingName};
 use crate::request::CreateRequest;
 
@@ -271,13 +272,15 @@ fn sections(json: &[u8]) -> Result<Map<String, Value>, Failure> {
         .status(413));
     }
     let remedy = format!("Send a JSON object with any of {}.", SECTIONS.join(", "));
-    let sections: Map<String, Value> = serde_json::from_slice(json).map_err(|error| {
-        Failure::invalid(
-            "body",
-            format!("the body is not a catalog: {error}"),
-            remedy.clone(),
-        )
-    })?;
+    let refuse = |why: &str| {
+        let reason = format!("the body is not a catalog: {why}");
+        Failure::invalid("body", reason, remedy.clone())
+    };
+    // Of two sections of one name, one would go, and what it declares with it.
+    let read = unique_json(json).map_err(|error| refuse(&error.to_string()))?;
+    let Value::Object(sections) = read else {
+        return Err(refuse(&format!("it is {}, not an object", kind(&read))));
+    };
     match sections
         .keys()
         .find(|key| *key != "name" && !SECTIONS.contains(&key.as_str()))

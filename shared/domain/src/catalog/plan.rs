@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 use super::item::{
     Action, Change, Entry, Field, Item, ItemKind, Owned, Step, differences, in_order, shown,
 };
-use super::{BillingGroup, BillingGroupSeen, Catalog, Group, GroupSeen, Observed, Policy, Users};
+use super::{
+    BillingGroup, BillingGroupSeen, Catalog, Definition, Group, GroupSeen, Observed, Policy, Users,
+};
+use crate::failure::Failure;
 use crate::names::{GroupName, PolicyName, ThingTypeName};
 use crate::time::Moment;
 
@@ -149,13 +152,22 @@ impl Planner<'_> {
     /// Refuses what is there, differs, and is not the catalog's to change.
     pub(super) fn refuse_foreign(&mut self, entry: Entry, fields: Vec<Field>) {
         let differing: Vec<_> = fields.iter().map(|f| f.field.as_str()).collect();
+        let (maker, remedy) = match self.seen.others.get(&entry) {
+            Some(other) => (
+                format!("the catalog {other} made it"),
+                "Declare it as it is, choose another name, or change it in that catalog.",
+            ),
+            None => (
+                "no catalog made it".to_owned(),
+                "Declare it as it is, choose another name, or delete it in AWS IoT.",
+            ),
+        };
         let reason = format!(
-            "the {} {} is there, no catalog made it, and it differs in {}",
+            "the {} {} is there, {maker}, and it differs in {}",
             entry.kind.name(),
             entry.name,
             differing.join(", ")
         );
-        let remedy = "Declare it as it is, choose another name, or delete it in AWS IoT.";
         self.refuse(entry, fields, reason, remedy);
     }
 
@@ -395,11 +407,15 @@ impl Planner<'_> {
     fn rows(&mut self) {
         let (catalog, seen) = (self.catalog, self.seen);
         for declared in &catalog.dynamic_groups {
-            let found = seen.dynamic_groups.get(&declared.name).map(shown);
+            let before = seen.dynamic_groups.get(&declared.name);
             let entry = Owned::new(ItemKind::DynamicGroup, &declared.name);
+            if let Err(taken) = self.may_materialise(declared, before) {
+                self.refuse(entry, Vec::new(), taken.reason, taken.remedy);
+                continue;
+            }
             self.row_of(
                 entry,
-                found,
+                before.map(shown),
                 &shown(declared),
                 Item::Definition(declared.clone()),
             );
@@ -424,6 +440,20 @@ impl Planner<'_> {
                 Item::Profile(declared.clone()),
             );
         }
+    }
+
+    /// Whether AWS's group of a definition's name, if there is one, is what the
+    /// definition has there, or will have.
+    fn may_materialise(
+        &self,
+        declared: &Definition,
+        before: Option<&Definition>,
+    ) -> Result<(), Failure> {
+        let Some(found) = self.seen.materialised.get(&declared.name) else {
+            return Ok(());
+        };
+        let group = Owned::new(ItemKind::Group, &declared.name);
+        declared.admit_group(before, found, self.seen.others.get(&group))
     }
 
     /// Rows are made by catalogs only, so they are theirs to change.

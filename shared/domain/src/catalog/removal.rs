@@ -195,7 +195,7 @@ impl Planner<'_> {
         if self.seen.stopped.contains(name) {
             self.keep_stopped(owned.clone());
         } else if let Some(users) = self.users(owned) {
-            let remedy = "Detach the policy from them in AWS IoT first; no catalog attached it.";
+            let remedy = "Detach the policy from them first; this catalog did not attach it.";
             self.refuse_used(owned.clone(), users.clone(), remedy);
         } else {
             let before = self.seen.policies.get(name);
@@ -217,7 +217,7 @@ impl Planner<'_> {
         let found = seen.groups.get(name);
         if let Some(children) = seen.foreign_children.get(name).filter(|c| !c.is_empty()) {
             let users = Users::all(children.clone(), false);
-            let remedy = "Delete these groups below it in AWS IoT first; no catalog made them.";
+            let remedy = "Delete these groups below it first; this catalog did not make them.";
             self.refuse_used(owned.clone(), users, remedy);
             return;
         }

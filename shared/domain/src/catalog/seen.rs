@@ -9,16 +9,18 @@ use super::item::Owned;
 use super::{Definition, JobTemplate, TypeRow};
 use crate::claim::Profile;
 use crate::names::{
-    AttributeName, AttributeValue, BillingGroupName, GroupName, JobTemplateName, PolicyName,
-    ProfileName, ThingTypeName,
+    AttributeName, AttributeValue, BillingGroupName, CatalogName, GroupName, JobTemplateName,
+    PolicyName, ProfileName, ThingTypeName,
 };
 use crate::time::Moment;
 
 /// What is there of what a catalog names, and of what earlier ones made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observed {
-    /// What catalogs made; everything else is left as it is.
+    /// What catalogs of this name made; everything else is left as it is.
     pub owned: BTreeSet<Owned>,
+    /// What other catalogs made, and which.
+    pub others: BTreeMap<Owned, CatalogName>,
     /// Thing types, by AWS's names.
     pub thing_types: BTreeMap<ThingTypeName, ThingTypeSeen>,
     /// Which of AWS's types a declared type is now.
@@ -39,6 +41,9 @@ pub struct Observed {
     pub topics: BTreeMap<ThingTypeName, BTreeSet<String>>,
     /// Definitions of dynamic groups.
     pub dynamic_groups: BTreeMap<GroupName, Definition>,
+    /// AWS's groups of the names of declared dynamic groups that are to be
+    /// materialised, or materialised otherwise.
+    pub materialised: BTreeMap<GroupName, GroupSeen>,
     /// Job templates.
     pub job_templates: BTreeMap<JobTemplateName, JobTemplate>,
     /// Who uses what [`looks`](super::looks) asked for. Nobody uses what is

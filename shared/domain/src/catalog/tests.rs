@@ -63,6 +63,25 @@ fn check(pointer: &str, value: Value, refused: Option<&str>) {
 }
 
 #[test]
+fn a_section_that_comes_twice_is_refused() {
+    for (text, says) in [
+        (
+            r#"{"groups": [{"name": "a"}], "groups": []}"#,
+            "\"groups\" comes twice",
+        ),
+        (
+            r#"{"groups": [{"name": "a", "name": "b"}]}"#,
+            "\"name\" comes twice",
+        ),
+        ("[]", "a list, not an object"),
+    ] {
+        let refused = Catalog::parse(text.as_bytes(), &default_group()).unwrap_err();
+        assert_eq!(refused.field.as_deref(), Some("body"), "{text}");
+        assert!(refused.reason.contains(says), "{text}: {refused}");
+    }
+}
+
+#[test]
 #[expect(clippy::too_many_lines, reason = "one table of cases")]
 fn what_a_catalog_may_be() {
     check("/jobs", json!([]), Some("jobs"));

@@ -1,4 +1,5 @@
-//! Versions of a policy, of which AWS keeps five.
+//! Versions of a policy, of which AWS keeps five: four for catalogs, and one to
+//! stop every device by.
 
 use serde_json::Value;
 
@@ -11,15 +12,16 @@ pub enum NextVersion {
     Default,
     /// A version has it, and has to be made the default.
     There(String),
-    /// A version has to be made, and this one deleted first to make room.
+    /// A version has to be made, and these deleted first to make room.
     Missing {
-        /// The one to delete.
-        prune: Option<String>,
+        /// The ones to delete, the oldest first.
+        prune: Vec<String>,
     },
 }
 
-/// Decides by a policy's versions. The oldest makes room, but neither the
-/// default nor the version that is reserved for a mass stop.
+/// Decides by a policy's versions. The oldest make room, but neither the
+/// default nor the version that is reserved for a mass stop; as long as there is
+/// none, its place is kept free, so that the policy can be stopped at any time.
 pub fn next_version(document: &Value, versions: &Versions) -> NextVersion {
     let of_default = versions.documents.get(&versions.default);
     if of_default == Some(document) {
@@ -34,15 +36,16 @@ pub fn next_version(document: &Value, versions: &Versions) -> NextVersion {
     {
         return NextVersion::There((*id).clone());
     }
-    let reserved = stop::document();
-    let prune = (ids.len() >= MOST_VERSIONS)
-        .then(|| {
-            ids.into_iter()
-                .find(|id| **id != versions.default && versions.documents[*id] != reserved)
-                .cloned()
-        })
-        .flatten();
-    NextVersion::Missing { prune }
+    let stop = stop::document();
+    let (stopping, others): (Vec<_>, Vec<_>) = ids
+        .into_iter()
+        .partition(|id| versions.documents[*id] == stop);
+    let places = MOST_VERSIONS - stopping.len().max(1);
+    let too_many = (others.len() + 1).saturating_sub(places);
+    let prune = others.into_iter().filter(|id| **id != versions.default);
+    NextVersion::Missing {
+        prune: prune.take(too_many).cloned().collect(),
+    }
 }
 
 #[cfg(test)]
@@ -71,9 +74,9 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_makes_room_and_never_the_one_that_stops() {
-        let missing = |prune: Option<&str>| NextVersion::Missing {
-            prune: prune.map(str::to_owned),
+    fn the_oldest_make_room_and_never_the_one_that_stops() {
+        let missing = |prune: &[&str]| NextVersion::Missing {
+            prune: prune.iter().map(ToString::to_string).collect(),
         };
         check("1", &[("1", "new")], NextVersion::Default);
         check(
@@ -81,10 +84,15 @@ mod tests {
             &[("1", "new"), ("2", "b")],
             NextVersion::There("1".into()),
         );
-        check("1", &[("1", "a")], missing(None));
+        check("1", &[("1", "a")], missing(&[]));
+        let four = [("1", "a"), ("2", "b"), ("3", "c"), ("4", "d")];
+        check("3", &four[..3], missing(&[]));
+        // The fifth place is the stop's, be it there or not.
+        check("4", &four, missing(&["1"]));
+        check("1", &four, missing(&["2"]));
         let five = [("1", "a"), ("2", "b"), ("3", "c"), ("4", "d"), ("5", "e")];
-        check("5", &five, missing(Some("1")));
-        check("1", &five, missing(Some("2")));
+        check("5", &five, missing(&["1", "2"]));
+        check("1", &five, missing(&["2", "3"]));
         let stops = [
             ("8", "!"),
             ("9", "b"),
@@ -92,7 +100,10 @@ mod tests {
             ("11", "d"),
             ("12", "e"),
         ];
-        check("9", &stops, missing(Some("10")));
-        check("12", &stops, missing(Some("9")));
+        check("9", &stops, missing(&["10"]));
+        check("12", &stops, missing(&["9"]));
+        check("12", &stops[..4], missing(&[]));
+        // Stopped by hand: what stops is the default, and stays.
+        check("8", &stops, missing(&["9"]));
     }
 }

@@ -46,7 +46,7 @@ impl NameQuery {
                     return Err(Failure::invalid(
                         &name,
                         format!("this list does not know {name}"),
-                        "Use limit, and cursor with the nextCursor of the page before.",
+                        "Use limit and cursor: an answer's nextCursor is the next request's cursor.",
                     ));
                 }
             }

@@ -112,7 +112,7 @@ impl TunnelQuery {
                     return Err(Failure::invalid(
                         &name,
                         format!("tunnels cannot be listed by {name}"),
-                        "Use limit and cursor.",
+                        "Use limit and cursor: an answer's nextCursor is the next request's cursor.",
                     ));
                 }
             }

@@ -175,7 +175,7 @@ impl UpdateRequest {
     }
 
     /// What it makes of a device.
-    pub(super) fn applied_to(&self, before: &Desired) -> Desired {
+    pub(crate) fn applied_to(&self, before: &Desired) -> Desired {
         let mut after = before.clone();
         if self.replace_attributes {
             after.attributes.clear();

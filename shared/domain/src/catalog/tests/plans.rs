@@ -386,6 +386,60 @@ fn what_no_catalog_made_is_left_as_it_is() {
 }
 
 #[test]
+fn what_another_catalog_made_is_told_with_its_name() {
+    let mut catalog = base();
+    catalog["dynamicGroups"][0]["materialize"] = "static".into();
+    let catalog = parse(&catalog).unwrap();
+    let own = catalog.dynamic_groups[0].group_description();
+    let group = Owned::new(ItemKind::Group, "milan");
+    let dynamic = Owned::new(ItemKind::Group, "old");
+    let lights = CatalogName::parse("street-lights").unwrap();
+    for (description, others, says) in [
+        (
+            "",
+            vec![],
+            &["group milan is there, no catalog", "another group old"][..],
+        ),
+        (
+            "",
+            vec![&group],
+            &["the catalog street-lights made it", "another group old"],
+        ),
+        (
+            "",
+            vec![&dynamic],
+            &["no catalog made it", "street-lights made another group old"],
+        ),
+        (&own, vec![], &["no catalog made it"]),
+    ] {
+        let mut seen = applied(&base());
+        seen.owned.clear();
+        seen.groups
+            .get_mut(&name("milan"))
+            .unwrap()
+            .attributes
+            .clear();
+        let others = others
+            .into_iter()
+            .map(|owned| (owned.clone(), lights.clone()));
+        seen.others = others.collect();
+        let found = GroupSeen {
+            description: description.to_owned(),
+            ..GroupSeen::default()
+        };
+        seen.materialised.insert(name("old"), found);
+        let planned = plan(&catalog, &seen, false, NOW);
+        let reasons: Vec<_> = planned.refused.iter().map(|r| r.reason.as_str()).collect();
+        assert_eq!(reasons.len(), says.len(), "{reasons:?}");
+        let told = reasons
+            .iter()
+            .zip(says)
+            .all(|(reason, says)| reason.contains(says));
+        assert!(told, "{reasons:?}");
+    }
+}
+
+#[test]
 fn a_stopped_policy_is_left_alone() {
     let stopped = |s: &mut Observed| s.stopped.extend(s.policies.keys().cloned());
     let mut seen = applied(&base());
