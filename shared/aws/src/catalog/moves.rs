@@ -134,14 +134,14 @@ impl Catalogs {
         deadline: Moment,
     ) -> Result<(), Failure> {
         let thing = ThingName::parse(name)?;
-        let updates = &self.updates;
-        let updated = match updates.update(&thing, request, None, deadline).await {
-            Err(refused) => match move_instead(request, &refused, &updates.default_group) {
-                Some(instead) => updates.update(&thing, &instead, None, deadline).await,
+        let devices = &self.updates;
+        let moved = match devices.update(&thing, request, None, deadline).await {
+            Err(refused) => match move_instead(request, &refused, &devices.default_group) {
+                Some(instead) => devices.update(&thing, &instead, None, deadline).await,
                 None => Err(refused),
             },
             moved => moved,
         };
-        updated.map(drop)
+        moved.map(drop)
     }
 }
