@@ -27,8 +27,9 @@ impl Jobs {
     /// Starts a job; the same key again is the same job.
     ///
     /// # Errors
-    /// As for [`prepare`](Self::prepare); `NotFound` without the group;
-    /// `Conflict` where another job was asked for under the key.
+    /// `NotFound` without the template, the group or an object of S3; `Invalid` for
+    /// parameters, and for a document that would break a rule; `Conflict` where
+    /// another job was asked for under the key.
     pub async fn start(&self, by: &str, request: Request) -> Result<Value, Failure> {
         let Request {
             mut order,
