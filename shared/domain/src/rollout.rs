@@ -29,6 +29,7 @@ pub mod spec;
 pub mod tally;
 pub mod target;
 pub mod view;
+pub mod waiting;
 pub mod wave;
 
 #[cfg(test)]
@@ -211,6 +212,9 @@ pub struct Rollout {
     /// What wakes the workflow that waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task_token: Option<String>,
+    /// The moment until which the workflow was told to wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_until: Option<Moment>,
 }
 
 impl Rollout {
@@ -243,35 +247,13 @@ impl Rollout {
             ended_at: None,
             lease_until: Moment(0),
             task_token: None,
+            waits_until: None,
         }
     }
 
     /// A rollout to nobody who is there, but to those that come.
     pub fn following(rollout_id: RolloutId, spec: Spec, now: Moment) -> Self {
         Self::start(rollout_id, spec, now).listed(0, None, true, now)
-    }
-
-    /// Takes it up, so that nobody else works on it until the lease ends.
-    ///
-    /// # Errors
-    /// `Busy` while another invocation may be alive.
-    pub fn lease(mut self, now: Moment, until: Moment) -> Result<Self, Failure> {
-        if now < self.lease_until {
-            return Err(Failure::busy(
-                "another invocation works on this job",
-                1 + now.until(self.lease_until) / 1000,
-            ));
-        }
-        self.lease_until = until;
-        self.task_token = None;
-        Ok(self)
-    }
-
-    /// Gives the lease back.
-    #[must_use]
-    pub fn release(mut self) -> Self {
-        self.lease_until = Moment(0);
-        self
     }
 
     /// Decides what needs no work. `tally` is that of the wave under way, and
@@ -398,6 +380,10 @@ impl Rollout {
             // What the cancelling brings about is read, not awaited: who has
             // no execution then has no job.
             wave.recheck = wave.job.there() && end != End::Complete;
+            // It may have been created, and whoever did it died.
+            if !wave.direct() && wave.group == Made::No {
+                wave.group = Made::Maybe;
+            }
         }
     }
 

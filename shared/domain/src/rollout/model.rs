@@ -7,6 +7,7 @@
 mod checks;
 mod cloud;
 mod people;
+mod sleep;
 
 use std::collections::BTreeMap;
 
@@ -42,6 +43,8 @@ enum Flaw {
     LateAtOnce,
     /// A wave's group stays.
     KeepGroup,
+    /// Who waits is woken only for what is to be done at once.
+    SleepOn,
 }
 
 /// Numbers that follow from a seed (xorshift64*, S. Vigna).
@@ -78,6 +81,11 @@ struct World {
     late: Vec<(Moment, ThingName, Heard)>,
     lost_percent: u64,
     crash_percent: u64,
+    lost_wakes_percent: u64,
+    /// It slept although it should have worked.
+    overslept: bool,
+    /// Who has yet to join while it rests.
+    spare: Vec<ThingName>,
     helpful: bool,
     log: Vec<String>,
 }
@@ -126,7 +134,7 @@ impl World {
         let targets = usize::try_from(chance.below(fleet)).unwrap();
         let mut cloud = Cloud::default();
         let bad = chance.of(&[0, 0, 10, 60]);
-        for n in 0..targets + 10 {
+        for n in 0..targets + 10 + sleep::SPARE {
             let manner = if chance.percent(bad) {
                 use Manner::{Dead, Fails, FailsOnce, Pretends, Rejects, Stalls};
                 chance.of(&[Fails, FailsOnce, FailsOnce, Dead, Stalls, Rejects, Pretends])
@@ -147,6 +155,9 @@ impl World {
             late: Vec::new(),
             lost_percent: chance.of(&[0, 0, 30, 100]),
             crash_percent: chance.of(&[0, 10, 30]),
+            lost_wakes_percent: chance.of(&[0, 0, 0, 30, 100]),
+            overslept: false,
+            spare: (0..sleep::SPARE).map(|n| thing(targets + 10 + n)).collect(),
             helpful: chance.percent(70),
             cloud,
             chance,
@@ -428,7 +439,7 @@ impl World {
                     continue;
                 }
                 if !self.operate() {
-                    self.pass(until.max(self.now.plus_millis(1)));
+                    self.sleep(until);
                 }
             } else {
                 self.pass(self.now);

@@ -1,13 +1,15 @@
 //! The rollout's decisions as data, and what holds for any order of events.
 
+mod group;
 mod million;
 mod order;
 mod spec;
+mod waiting;
 
 use serde_json::{Value, json};
 
 use super::execution::{Again, Class, Execution, Heard, Report, Status, Take};
-use super::limits::{MOST_DIRECT, Percent, Retries};
+use super::limits::Retries;
 use super::spec::Spec;
 use super::tally::{Fault, Tally};
 use super::wave::Cursor;
@@ -474,22 +476,4 @@ fn rows_are_read_as_they_are_written() {
     assert!(said > listed);
     let stored = serde_json::to_string(&said).unwrap();
     assert_eq!(serde_json::from_str::<Report>(&stored).unwrap(), said);
-}
-
-#[test]
-fn a_small_wave_needs_no_group() {
-    let now = Moment(0);
-    for (size, group) in [(MOST_DIRECT, false), (MOST_DIRECT + 1, true)] {
-        let row = Rollout::start(
-            RolloutId::from_key("a"),
-            spec(json!({"waves": [size]})),
-            now,
-        );
-        let row = row
-            .listed(1_000_000, None, true, now)
-            .settle(&Tally::default(), 0, now);
-        let made = matches!(row.next(now), Next::Do(Work::CreateGroup(_)));
-        assert_eq!(made, group, "{size}");
-    }
-    assert_eq!(Percent::new("", 10).unwrap().of(1_000_000), 100_000);
 }

@@ -16,6 +16,9 @@ impl World {
         if self.cloud.broken.is_some() {
             return self.cloud.broken;
         }
+        if self.overslept {
+            return Some("it sleeps on");
+        }
         if !self.cloud.groups.is_empty() {
             return Some("a group is left over");
         }
@@ -143,7 +146,7 @@ fn all_is_well_that_nothing_disturbs() {
             .values_mut()
             .for_each(|manner| *manner = Manner::Good);
         (world.helpful, world.rollout.spec.confirms) = (true, None);
-        world.lost_percent = 100 * (seed % 2);
+        (world.lost_percent, world.lost_wakes_percent) = (100 * (seed % 2), 0);
         // With every event lost, what is heard is what is read.
         let spec = &mut world.rollout.spec;
         (spec.duration_minutes, spec.late_joiners) = (100_000, None);
@@ -175,6 +178,7 @@ fn the_checks_find_what_is_broken() {
         (Flaw::NoDeadline, "it does not end"),
         (Flaw::LateAtOnce, "late joiners are told too fast"),
         (Flaw::KeepGroup, "a group is left over"),
+        (Flaw::SleepOn, "it sleeps on"),
     ] {
         let found = (0..SEEDS).any(|seed| World::new(seed, flaw).run() == Some(rule));
         assert!(found, "{flaw:?} is not found");
