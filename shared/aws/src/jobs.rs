@@ -12,6 +12,7 @@ mod effects;
 mod events;
 mod existing;
 mod joiners;
+mod leaving;
 mod listing;
 mod on_enter;
 mod rows;
@@ -25,7 +26,7 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use lamplighter_domain::Failure;
 use lamplighter_domain::rollout::waiting::{self, MOST_STEPS};
-use lamplighter_domain::rollout::{Change, Command, Next, Phase, RolloutId};
+use lamplighter_domain::rollout::{Command, Next, Phase, RolloutId};
 use lamplighter_domain::time::Moment;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -251,10 +252,7 @@ impl Jobs {
         let kept = self
             .change(id, |mut kept| {
                 let change = kept.rollout.obey(command, now)?;
-                // Whoever goes on, goes on for certain: an execution that failed
-                // is replaced, one that waits is told that it was.
-                let again = matches!(command, Command::Resume) && change == Change::Changed;
-                if change == Change::Begun || again {
+                if command.replaces_workflow(change) && !kept.rollout.phase.ended() {
                     kept.run += 1;
                     kept.steps = 0;
                 }

@@ -175,11 +175,17 @@ pub struct Rollout {
     /// Whether executions that have begun are cancelled too when it stops.
     #[serde(default)]
     pub force: bool,
+    /// Whether it was stopped before all targets were listed.
+    #[serde(default)]
+    pub unlisted: bool,
+    /// How many were left out of the targets, since they may not get it.
+    #[serde(default)]
+    pub left_out: u64,
     /// How many targets were there at the start.
     pub targets: u64,
     /// How many have a place in the list, late ones included.
     pub listed: u64,
-    /// How many devices waves have had.
+    /// How many devices waves have come to.
     pub taken: u64,
     /// How many targets the walk has passed.
     pub looked_at: u64,
@@ -232,6 +238,8 @@ impl Rollout {
             wants_pause: false,
             wants_stop: false,
             force: false,
+            unlisted: false,
+            left_out: 0,
             targets: 0,
             listed: 0,
             taken: 0,
@@ -274,7 +282,10 @@ impl Rollout {
         let stops = self.wants_stop || now >= self.ends_at;
         match self.phase {
             Phase::Between if stops && self.idle() => self.finish(now),
-            Phase::Listing | Phase::Between if stops => self.stop(now),
+            Phase::Listing | Phase::Between if stops => {
+                self.unlisted |= self.phase == Phase::Listing;
+                self.stop(now);
+            }
             Phase::Between if self.wants_pause => self.pause(Reason::Operator),
             Phase::Between => self.between(now),
             Phase::Filling | Phase::Starting if stops => self.close(End::Stopped),
@@ -311,13 +322,19 @@ impl Rollout {
         self.walked() && self.paused.is_none() && !self.wants_pause && !self.wants_stop
     }
 
+    /// When the next wave may take its devices, and its job begin: who leaves the
+    /// targets before that is not told.
+    fn fills_at(&self, now: Moment) -> Moment {
+        self.spec.may_begin(now.max(self.not_before))
+    }
+
     fn between(&mut self, now: Moment) {
         if self.idle() && self.spec.late_joiners.is_none() {
             self.finish(now);
         } else if self.paused.is_none()
             && !self.walked()
             && !self.awaits_approval()
-            && now >= self.not_before
+            && now >= self.fills_at(now)
         {
             let most = self.spec.wave_size(self.index, self.targets);
             // Those who join later come in such a number that they are told

@@ -3,7 +3,8 @@
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use lamplighter_domain::names::ThingName;
 use lamplighter_domain::rollout::order::{Order, Request, Targets};
-use lamplighter_domain::rollout::target::Forecast;
+use lamplighter_domain::rollout::spec::Spec;
+use lamplighter_domain::rollout::target::{Forecast, nobody};
 use lamplighter_domain::rollout::{Rollout, RolloutId};
 use lamplighter_domain::{Failure, Kind};
 use serde_json::{Value, json};
@@ -22,13 +23,16 @@ use crate::{clock, describe};
 /// waits for the answer.
 const MOST_SHOWN: usize = 5000;
 const SHOWN_MILLIS: u64 = 15_000;
+/// So long somebody is looked for who may get a job before it is begun anyway.
+const ANYBODY_MILLIS: u64 = 5_000;
 
 impl Jobs {
     /// Starts a job; the same key again is the same job.
     ///
     /// # Errors
-    /// As for [`prepare`](Self::prepare); `NotFound` without the group;
-    /// `Conflict` where another job was asked for under the key.
+    /// As for [`prepare`](Self::prepare); `NotFound` without the group; `Invalid`
+    /// for `targets` if none of them may get it; `Conflict` where another job was
+    /// asked for under the key.
     pub async fn start(&self, by: &str, request: Request) -> Result<Value, Failure> {
         let Request {
             mut order,
@@ -43,11 +47,13 @@ impl Jobs {
         if let Some(kept) = self.known(&id, &order).await? {
             return self.started(&kept).await;
         }
+        spec.check_start(clock::now())?;
         self.prepare(&mut order, &mut spec).await?;
         self.check_group(&order).await?;
+        let things: Vec<_> = things.into_iter().collect();
+        self.check_anybody(&order, &spec, &things).await?;
         let rollout = Rollout::start(id, spec, clock::now());
         let kept = first(rollout);
-        let things: Vec<_> = things.into_iter().collect();
         self.store_names(&kept.rollout, &order, &things).await?;
         self.follow(&kept.rollout, &order).await?;
         if !self.claim(&kept, &order).await? {
@@ -68,6 +74,7 @@ impl Jobs {
             mut spec,
             ..
         } = request;
+        spec.check_start(clock::now())?;
         self.prepare(&mut order, &mut spec).await?;
         self.check_group(&order).await?;
         let things: Vec<_> = things.into_iter().collect();
@@ -134,6 +141,34 @@ impl Jobs {
             Targets::DynamicGroup { name } => self.check_known(name).await,
             Targets::Things { .. } | Targets::Query { .. } => Ok(()),
         }
+    }
+
+    /// That not all targets are left out. A job that has none may wait for some.
+    async fn check_anybody(
+        &self,
+        order: &Order,
+        spec: &Spec,
+        things: &[ThingName],
+    ) -> Result<(), Failure> {
+        let source = Source::Sent(things);
+        let until = clock::now().plus_millis(ANYBODY_MILLIS);
+        let (mut left_out, mut after) = (Vec::new(), None);
+        loop {
+            let found = self.found(order, spec, &source, after.as_ref()).await?;
+            let found = found.ok_or_else(still_building)?;
+            left_out.extend(found.left_out);
+            after = found.next;
+            if !found.admitted.is_empty() || (after.is_some() && clock::now() >= until) {
+                return Ok(());
+            }
+            if after.is_none() {
+                break;
+            }
+        }
+        if left_out.is_empty() || spec.late_joiners.is_some() {
+            return Ok(());
+        }
+        Err(nobody(&left_out))
     }
 
     async fn store_names(

@@ -41,6 +41,8 @@ enum Flaw {
     NoDeadline,
     /// The late are told at the usual rate.
     LateAtOnce,
+    /// A wave takes those that have left.
+    TakeWhoLeft,
     /// A wave's group stays.
     KeepGroup,
     /// Who waits is woken only for what is to be done at once.
@@ -284,7 +286,8 @@ impl World {
             };
             members.iter().cloned().collect()
         } else {
-            let mine = self.rows.values().filter(|row| Some(row.wave) == wave);
+            let mine = self.rows.values();
+            let mine = mine.filter(|row| Some(row.wave) == wave && !row.left);
             mine.map(|row| row.thing_name.clone()).collect()
         };
         self.cloud.create(&plan, things, self.now);
@@ -310,32 +313,29 @@ impl World {
             }
             taken.looked_at += 1;
             self.read_shadow(&thing);
-            let row = self.rows.get(&thing);
-            let mut take = Execution::take(
-                row,
-                (&key, &thing),
-                taking.wave,
-                &taking.again,
-                &self.rollout.spec,
-            );
+            let take = self.take_one(&thing, taking);
             taken.last = Some(key);
-            if self.flaw == Flaw::TakeAnybody && take == Take::Not {
-                let again = Execution::take(
-                    None,
-                    (&Cursor(String::new()), &thing),
-                    taking.wave,
-                    &Again::default(),
-                    &self.rollout.spec,
-                );
-                take = again;
-            }
-            match take {
+            let mine = match take {
                 Take::Not => continue,
-                Take::Mine => {}
+                Take::Known => false,
+                Take::Mine => true,
+                Take::Left(row, deltas) => {
+                    self.rows.insert(thing.clone(), row);
+                    deltas.into_iter().for_each(|delta| self.count(Some(delta)));
+                    false
+                }
                 Take::New(row, delta) => {
+                    if self.cloud.left.contains(&thing) {
+                        self.cloud.broken = Some("who had left is taken");
+                    }
                     self.rows.insert(thing.clone(), row);
                     self.count(delta);
+                    true
                 }
+            };
+            taken.first += u64::from(self.rows[&thing].tries == 1);
+            if !mine {
+                continue;
             }
             if let Some(members) = taking
                 .group
@@ -348,9 +348,21 @@ impl World {
                 self.hear(&thing, &Heard::Gone);
             }
             taken.taken += 1;
-            taken.first += u64::from(self.rows[&thing].tries == 1);
         }
         taken
+    }
+
+    fn take_one(&self, thing: &ThingName, taking: &Taking) -> Take {
+        let (wave, spec) = (taking.wave, &self.rollout.spec);
+        let take = Execution::take(self.rows.get(thing), thing, wave, &taking.again, spec);
+        match take {
+            Take::Not if self.flaw == Flaw::TakeAnybody => {
+                Execution::take(None, thing, wave, &Again::default(), spec)
+            }
+            take if self.flaw == Flaw::TakeWhoLeft => take,
+            take if self.cloud.left.contains(thing) => take.without(),
+            take => take,
+        }
     }
 
     fn read_shadow(&mut self, thing: &ThingName) {

@@ -22,6 +22,13 @@ impl Rollout {
         self
     }
 
+    /// So many of that page were left out.
+    #[must_use]
+    pub fn leaving_out(mut self, count: u64) -> Self {
+        self.left_out += count;
+        self
+    }
+
     /// The wave's group is there.
     #[must_use]
     pub fn group_made(mut self) -> Self {

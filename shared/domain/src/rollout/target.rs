@@ -1,6 +1,6 @@
 //! Who gets a job: whom a query finds, and who of those found is admitted.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::spec::Spec;
@@ -9,6 +9,8 @@ use crate::failure::Failure;
 use crate::group::{Document, Language, Query};
 use crate::names::ThingName;
 
+/// How many of those that are left out are named.
+const EXAMPLES: usize = 20;
 /// How many waves, and devices of each, a forecast shows.
 const SHOWN: usize = 100;
 
@@ -76,13 +78,51 @@ pub fn reported_firmware(shadow: &Value) -> Option<&str> {
 }
 
 /// Why a target is left out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LeftOut {
     /// The thing.
     pub thing_name: ThingName,
     /// Why.
     pub reason: String,
+}
+
+/// `ROLLOUT#id / LEFT_OUT`: some of those that were left out of a rollout.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Examples {
+    /// The first of them.
+    pub examples: Vec<LeftOut>,
+}
+
+impl Examples {
+    /// With more of them, each once: a page may be listed twice.
+    #[must_use]
+    pub fn and(mut self, more: &[LeftOut]) -> Self {
+        for one in more {
+            let known = self.examples.iter().any(|e| e.thing_name == one.thing_name);
+            if !known && self.examples.len() < EXAMPLES {
+                self.examples.push(one.clone());
+            }
+        }
+        self
+    }
+}
+
+/// The refusal of a rollout none of whose targets may get it.
+pub fn nobody(left_out: &[LeftOut]) -> Failure {
+    let named = left_out.iter().take(EXAMPLES);
+    let named: Vec<_> = named
+        .map(|one| format!("{} ({})", one.thing_name, one.reason))
+        .collect();
+    let more = match left_out.len() - named.len() {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    Failure::invalid(
+        "targets",
+        format!("none of its targets may get it: {}{more}", named.join(", ")),
+        "Target devices that may; a dry run tells who that is.",
+    )
 }
 
 /// Whether a device is admitted; if not, why.
@@ -233,6 +273,28 @@ mod tests {
             let reason = reason(device).expect(says);
             assert!(reason.contains(says), "{reason}");
         }
+    }
+
+    #[test]
+    fn those_left_out_are_named_up_to_twenty() {
+        let some = |from: u32, to: u32| {
+            let names = (from..to).map(|n| ThingName::parse(&format!("light-{n}")).unwrap());
+            let left_out = names.map(|thing_name| LeftOut {
+                thing_name,
+                reason: "it is DELETING".to_owned(),
+            });
+            left_out.collect::<Vec<_>>()
+        };
+        let known = Examples::default().and(&some(0, 3));
+        assert_eq!(known.clone().and(&some(0, 3)), known, "the same page again");
+        let known = known.and(&some(2, 60));
+        assert_eq!(known.examples, some(0, 20));
+        let refused = nobody(&some(0, 2));
+        assert_eq!(refused.field.as_deref(), Some("targets"));
+        let named = "light-0 (it is DELETING), light-1 (it is DELETING)";
+        assert!(refused.reason.ends_with(named), "{}", refused.reason);
+        let many = nobody(&some(0, 23)).reason;
+        assert!(many.ends_with(", and 3 more"), "{many}");
     }
 
     #[test]
