@@ -18,6 +18,7 @@
 
 pub mod event;
 pub mod execution;
+pub mod forecast;
 pub mod limits;
 pub mod of_device;
 pub mod on_enter;

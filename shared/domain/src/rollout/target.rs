@@ -11,8 +11,6 @@ use crate::names::ThingName;
 
 /// How many of those that are left out are named.
 const EXAMPLES: usize = 20;
-/// How many waves, and devices of each, a forecast shows.
-const SHOWN: usize = 100;
 
 /// A query that is asked of every device.
 #[derive(Clone, Debug)]
@@ -150,54 +148,6 @@ pub fn admit(spec: &Spec, name: &ThingName, device: Option<&DeviceRecord>) -> Re
     })
 }
 
-/// Who would get it: the answer to a dry run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Forecast {
-    status: &'static str,
-    /// How many would get it, of those that were looked at.
-    targets: usize,
-    waves: Vec<WaveForecast>,
-    left_out: Vec<LeftOut>,
-    /// Whether there are more targets than were looked at.
-    more: bool,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct WaveForecast {
-    wave: usize,
-    size: usize,
-    /// The first of them.
-    things: Vec<ThingName>,
-}
-
-impl Forecast {
-    /// Of targets in the order in which waves take them.
-    pub fn new(spec: &Spec, targets: &[ThingName], left_out: Vec<LeftOut>, more: bool) -> Self {
-        let mut rest = targets;
-        let mut waves = Vec::new();
-        while !rest.is_empty() && waves.len() < SHOWN {
-            let size = spec.wave_size(waves.len(), targets.len() as u64);
-            let size = usize::try_from(size).unwrap_or(usize::MAX).min(rest.len());
-            let (wave, others) = rest.split_at(size);
-            rest = others;
-            waves.push(WaveForecast {
-                wave: waves.len() + 1,
-                size,
-                things: wave.iter().take(SHOWN).cloned().collect(),
-            });
-        }
-        Self {
-            status: "DRY_RUN",
-            targets: targets.len(),
-            waves,
-            left_out,
-            more,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -295,24 +245,5 @@ mod tests {
         assert!(refused.reason.ends_with(named), "{}", refused.reason);
         let many = nobody(&some(0, 23)).reason;
         assert!(many.ends_with(", and 3 more"), "{many}");
-    }
-
-    #[test]
-    fn a_forecast_names_each_waves_devices() {
-        let spec = Spec::read("", json!({"waves": [1, "50%"]})).unwrap();
-        let things: Vec<_> = (0..250)
-            .map(|n| ThingName::parse(&format!("light-{n:03}")).unwrap())
-            .collect();
-        let seen = json!(Forecast::new(&spec, &things, Vec::new(), false));
-        let sizes: Vec<_> = seen["waves"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|w| &w["size"])
-            .collect();
-        assert_eq!(sizes, [1, 125, 124]);
-        assert_eq!(seen["waves"][1]["things"].as_array().unwrap().len(), SHOWN);
-        assert_eq!(seen["waves"][0]["things"][0], "light-000");
-        assert_eq!(seen["targets"], 250);
     }
 }
