@@ -176,9 +176,9 @@ pub struct Rollout {
     /// Whether executions that have begun are cancelled too when it stops.
     #[serde(default)]
     pub force: bool,
-    /// Whether it was stopped before all targets were listed.
-    #[serde(default)]
-    pub unlisted: bool,
+    /// When all targets were listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listed_at: Option<Moment>,
     /// How many were left out of the targets, since they may not get it.
     #[serde(default)]
     pub left_out: u64,
@@ -239,7 +239,7 @@ impl Rollout {
             wants_pause: false,
             wants_stop: false,
             force: false,
-            unlisted: false,
+            listed_at: None,
             left_out: 0,
             targets: 0,
             listed: 0,
@@ -283,10 +283,7 @@ impl Rollout {
         let stops = self.wants_stop || now >= self.ends_at;
         match self.phase {
             Phase::Between if stops && self.idle() => self.finish(now),
-            Phase::Listing | Phase::Between if stops => {
-                self.unlisted |= self.phase == Phase::Listing;
-                self.stop(now);
-            }
+            Phase::Listing | Phase::Between if stops => self.stop(now),
             Phase::Between if self.wants_pause => self.pause(Reason::Operator),
             Phase::Between => self.between(now),
             Phase::Filling | Phase::Starting if stops => self.close(End::Stopped),

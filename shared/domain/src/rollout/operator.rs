@@ -102,7 +102,7 @@ impl Rollout {
     fn begin_again(&mut self, now: Moment) {
         self.cursor = None;
         self.phase = Phase::Between;
-        if std::mem::take(&mut self.unlisted) {
+        if self.listed_at.is_none() {
             self.phase = Phase::Listing;
             (self.targets, self.listed, self.left_out) = (0, 0, 0);
         }

@@ -15,6 +15,7 @@ impl Rollout {
         self.cursor = last.or(self.cursor);
         if end {
             self.cursor = None;
+            self.listed_at = Some(now);
             self.phase = Phase::Between;
             self.not_before = now;
             self.again = Again::default();
