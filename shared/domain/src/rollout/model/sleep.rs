@@ -13,7 +13,8 @@ impl World {
     pub(super) fn sleep(&mut self, until: Moment) {
         let least = self.now.plus_millis(1);
         if self.rollout.phase.ended() {
-            return self.pass(until.max(least));
+            self.pass(until.max(least));
+            return;
         }
         self.join_at_rest();
         let told = waiting::told(self.now, until).max(least);

@@ -68,10 +68,11 @@ fn an_emptied_group_ends() {
     let mut row = end_wave(running(spec(json!({})), 2), &tally(2, 0, 0), now);
     let mut totals = tally(2, 0, 0);
     let mut at = row.not_before;
-    while let Next::Do(Work::Take(taking)) = {
+    loop {
         row = row.settle(&Tally::default(), 0, at);
-        row.next(at)
-    } {
+        let Next::Do(Work::Take(taking)) = row.next(at) else {
+            break;
+        };
         let looked_at = taking.most.min(100 - row.looked_at);
         totals.left += looked_at;
         let end = row.looked_at + looked_at == 100;
