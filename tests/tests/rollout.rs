@@ -185,6 +185,34 @@ async fn what_people_do_in_aws_is_noticed_and_nothing_hangs() {
 }
 
 #[tokio::test]
+async fn who_has_left_the_group_before_its_wave_is_not_told() {
+    let cloud = &Cloud::open();
+    let lights = Lights::new(cloud, 3).await;
+    let rollout = json!({"waves": [1]});
+    let job = started(cloud, &lights.blink(lights.all(), rollout)).await;
+    let canary = wave(cloud, &job, 1, 1).await;
+    for thing in lights.things.iter().filter(|thing| **thing != canary[0]) {
+        let body = json!({"thingName": thing, "thingGroupName": lights.org.of("navigli")});
+        let path = "/thing-groups/removeThingFromThingGroup";
+        iot(cloud, "PUT", path, &body).await.expect(200);
+    }
+    answered(cloud, &canary[0], &format!("{job}-w1"), "SUCCEEDED", "").await;
+    let done = until(cloud, &job, "done", |seen| seen["status"] == "DONE").await;
+    let counts = &done["counts"];
+    assert_eq!(
+        (&counts["succeeded"], &counts["left"]),
+        (&json!(1), &json!(2)),
+        "{done}"
+    );
+    let left = &done["failures"][0];
+    assert_eq!(
+        (&left["status"], &left["count"]),
+        (&json!("LEFT"), &json!(2)),
+        "{done}"
+    );
+}
+
+#[tokio::test]
 async fn a_dead_light_is_unreached_and_holds_nobody_up() {
     let cloud = &Cloud::open();
     let lights = Lights::new(cloud, 2).await;
@@ -290,6 +318,19 @@ async fn what_cannot_be_is_refused_before_anything_is_sent() {
             lights.blink(lights.all(), json!({"waves": []})),
             400,
             "rollout.waves",
+        ),
+        (
+            lights.blink(
+                lights.all(),
+                json!({"waves": [1], "startAt": 9_999_999_999_999_u64}),
+            ),
+            400,
+            "rollout.startAt",
+        ),
+        (
+            lights.blink(json!({"things": ["no-such-light"]}), json!({"waves": [1]})),
+            400,
+            "targets",
         ),
     ] {
         let ask = Ask::new("POST", "/jobs").text(body.to_string());

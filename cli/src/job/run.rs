@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, ValueEnum};
+use lamplighter_domain::rollout::forecast::{Forecast, Page};
+use lamplighter_domain::rollout::order::usual_rollout;
+use lamplighter_domain::rollout::spec::Spec;
 use serde_json::{Map, Value, json};
 
 use super::{exit, show, shown, watch};
@@ -129,7 +132,8 @@ pub(super) async fn run(arguments: &Arguments, api: &Api, format: Format) -> Res
     let job = api.send(call).await?.body;
     if arguments.dry_run {
         if format.is_json() {
-            output::document(&job);
+            let all = everybody(&job, arguments, api).await?;
+            output::document(&all);
         } else {
             show::forecast(&job);
         }
@@ -139,6 +143,37 @@ pub(super) async fn run(arguments: &Arguments, api: &Api, format: Format) -> Res
         Some(id) if arguments.watch => watch::follow(id, api, format).await,
         _ => Ok(shown(&job, format)),
     }
+}
+
+/// The forecast with everybody in it: page after page, until none is left.
+async fn everybody(first: &Value, arguments: &Arguments, api: &Api) -> Result<Value, Failure> {
+    let mut body = arguments.body()?;
+    let mut pages = page(first)?;
+    while let Some(cursor) = pages.next_cursor.take() {
+        body["cursor"] = json!(cursor);
+        let call = Call::post(&["jobs"]).body(body.clone());
+        pages.extend(page(&api.send(call).await?.body)?);
+    }
+    pages.sort();
+    let mut all = json!(Forecast::whole(&spec(&body)?, &pages));
+    all["document"] = first["document"].clone();
+    Ok(all)
+}
+
+fn page(answer: &Value) -> Result<Page, Failure> {
+    serde_json::from_value(answer.clone()).map_err(|error| unread(&error.to_string()))
+}
+
+fn unread(why: &str) -> Failure {
+    let reason = format!("the answer to the dry run is not understood: {why}");
+    Failure::failed(reason, "Check that the stack is of this lamp's version.")
+}
+
+/// The rollout, as the service has read it.
+fn spec(body: &Value) -> Result<Spec, Failure> {
+    let rollout = body.get("rollout").cloned();
+    let rollout = rollout.unwrap_or_else(usual_rollout);
+    Spec::read("rollout", rollout).map_err(|failure| unread(&failure.reason))
 }
 
 impl Arguments {
@@ -222,7 +257,7 @@ impl Rollout {
         }
         // What the service takes where nothing at all is said.
         body.entry("waves")
-            .or_insert_with(|| json!([1, "10%", "100%"]));
+            .or_insert_with(|| usual_rollout()["waves"].take());
         Ok(Some(body.into()))
     }
 }

@@ -8,7 +8,7 @@ use crate::output;
 const NAMED: usize = 5;
 
 /// The counts in the order in which a person asks for them.
-pub(super) const COUNTS: [&str; 11] = [
+pub(super) const COUNTS: [&str; 12] = [
     "succeeded",
     "unconfirmed",
     "inProgress",
@@ -19,6 +19,7 @@ pub(super) const COUNTS: [&str; 11] = [
     "rejected",
     "unreached",
     "removed",
+    "left",
     "retried",
 ];
 
@@ -29,6 +30,7 @@ pub(super) fn job(job: &Value) {
     }
     facts.push(("targets", targets(job)));
     facts.push(("devices", counts(&job["counts"])));
+    facts.push(("leftOut", output::plain(&job["leftOut"]["count"])));
     let wave = &job["wave"];
     if !wave.is_null() {
         let text = format!(
@@ -48,6 +50,7 @@ pub(super) fn job(job: &Value) {
     let said = facts.into_iter().filter(|(_, text)| !text.is_empty());
     output::line(&output::facts(said).to_string());
     failures(job);
+    left_out(&job["leftOut"]["examples"]);
 }
 
 /// Failures, those that are alike together.
@@ -131,22 +134,23 @@ pub(super) fn forecast(forecast: &Value) {
         table.add_row(row);
     }
     output::line(&table.to_string());
-    let left_out = forecast["leftOut"]
-        .as_array()
-        .map_or(&[][..], Vec::as_slice);
-    if !left_out.is_empty() {
-        let mut table = output::table(&["left out", "why"]);
-        for one in left_out {
-            table.add_row([
-                output::plain(&one["thingName"]),
-                output::plain(&one["reason"]),
-            ]);
-        }
-        output::line(&table.to_string());
-    }
+    left_out(&forecast["leftOut"]);
     if forecast["more"] == true {
         output::note("there are more targets than were looked at");
     }
+}
+
+/// Those that may not get it, and why.
+fn left_out(some: &Value) {
+    let some = some.as_array().map_or(&[][..], Vec::as_slice);
+    if some.is_empty() {
+        return;
+    }
+    let mut table = output::table(&["left out", "why"]);
+    for one in some {
+        table.add_row(["thingName", "reason"].map(|name| output::plain(&one[name])));
+    }
+    output::line(&table.to_string());
 }
 
 fn targets(job: &Value) -> String {

@@ -8,6 +8,7 @@ use lamplighter_domain::rollout::execution::Execution;
 use lamplighter_domain::rollout::of_device::OfDevice;
 use lamplighter_domain::rollout::order::Order;
 use lamplighter_domain::rollout::tally::Tally;
+use lamplighter_domain::rollout::target::Examples;
 use lamplighter_domain::rollout::view::{FailureGroup, RolloutView, failures};
 use lamplighter_domain::rollout::{Rollout, RolloutId};
 use lamplighter_domain::time::Moment;
@@ -86,12 +87,18 @@ pub async fn job(table: &Table, id: &RolloutId, now: Moment) -> Result<Value, Fa
     let order: Option<Order> = table.get(&Key::order(id)).await?;
     let order = order.ok_or_else(|| Failure::bug("a job has no order"))?;
     let totals = totals(table, id).await?;
-    let groups = if totals.failing() + totals.unconfirmed > 0 {
+    let groups = if totals.failing() + totals.unconfirmed + totals.left > 0 {
         by_reason(table, &kept.rollout).await?
     } else {
         Vec::new()
     };
-    view(table, &kept, &order, totals, groups, now).await
+    let mut seen = view(table, &kept, &order, totals, groups, now).await?;
+    if kept.rollout.left_out > 0 {
+        let some: Option<Examples> = table.get(&Key::left_out(id)).await?;
+        seen["leftOut"] = json!(some.unwrap_or_default());
+        seen["leftOut"]["count"] = kept.rollout.left_out.into();
+    }
+    Ok(seen)
 }
 
 async fn totals(table: &Table, id: &RolloutId) -> Result<Tally, Failure> {
@@ -137,7 +144,7 @@ async fn by_reason(table: &Table, rollout: &Rollout) -> Result<Vec<FailureGroup>
         after = items.last().map(|item| table::sort_key(item).to_owned());
         for item in items {
             let row = table::read::<KeptExecution>(item)?.execution;
-            if row.class(&rollout.spec).failing() {
+            if row.class(&rollout.spec).told_of() {
                 rows.push(row);
             }
         }

@@ -12,6 +12,7 @@ mod effects;
 mod events;
 mod existing;
 mod joiners;
+mod leaving;
 mod listing;
 mod on_enter;
 mod rows;
@@ -24,7 +25,8 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use lamplighter_domain::Failure;
-use lamplighter_domain::rollout::{Change, Command, Next, Phase, RolloutId};
+use lamplighter_domain::rollout::waiting::{self, MOST_STEPS};
+use lamplighter_domain::rollout::{Command, Next, Phase, RolloutId};
 use lamplighter_domain::time::Moment;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -40,9 +42,6 @@ use work::Worked;
 const WORK_MILLIS: u64 = 20_000;
 /// What an invocation needs to answer.
 const ANSWER_MILLIS: u64 = 500;
-/// After so many calls another execution of the workflow goes on, for the
-/// history of one holds 25,000 events ("Step Functions service quotas").
-const MOST_STEPS: u32 = 1000;
 
 /// The clients and settings that jobs need.
 pub struct Jobs {
@@ -155,33 +154,41 @@ impl Jobs {
             Ok(kept)
         })
         .await?;
-        let answer = self.work(id, deadline).await;
-        self.give_back(id, deadline).await;
-        answer
+        let worked = self.work(id, deadline).await;
+        let waits_until = match &worked {
+            Ok((_, waits_until)) => *waits_until,
+            Err(_) => None,
+        };
+        self.give_back(id, waits_until, deadline).await;
+        worked.map(|(answer, _)| answer)
     }
 
-    async fn work(&self, id: &RolloutId, deadline: Moment) -> Result<Answer, Failure> {
+    /// What the workflow is told, and until when it waits, if it does.
+    async fn work(
+        &self,
+        id: &RolloutId,
+        deadline: Moment,
+    ) -> Result<(Answer, Option<Moment>), Failure> {
         loop {
             let kept = self.settled(id).await?;
             let now = clock::now();
-            let seconds = |until: Moment| now.until(until).div_ceil(1000).max(1);
             let work = match kept.rollout.next(now) {
                 Next::Ended => {
                     let phase = kept.rollout.phase;
-                    return Ok(Answer::Ended { phase });
+                    return Ok((Answer::Ended { phase }, None));
                 }
                 Next::Wait(until) | Next::AwaitOperator(until) => {
-                    return Ok(Answer::Await {
-                        seconds: seconds(until),
-                    });
+                    let seconds = waiting::seconds(now, until);
+                    let answer = Answer::Await { seconds };
+                    return Ok((answer, Some(waiting::told(now, until))));
                 }
                 Next::Do(work) => work,
             };
             if now.until(deadline) < WORK_MILLIS {
-                return Ok(Answer::Again { seconds: 1 });
+                return Ok((Answer::Again { seconds: 1 }, None));
             }
             if let Worked::Later(seconds) = self.perform(&kept, &work).await? {
-                return Ok(Answer::Again { seconds });
+                return Ok((Answer::Again { seconds }, None));
             }
         }
     }
@@ -200,10 +207,10 @@ impl Jobs {
 
     /// Gives the lease back; where there is no time for it or it fails, the lease
     /// ends with this invocation.
-    async fn give_back(&self, id: &RolloutId, deadline: Moment) {
+    async fn give_back(&self, id: &RolloutId, waits_until: Option<Moment>, deadline: Moment) {
         let left = clock::now().until(deadline).saturating_sub(ANSWER_MILLIS);
         let released = self.change(id, |mut kept| {
-            kept.rollout = kept.rollout.release();
+            kept.rollout = kept.rollout.release(waits_until);
             Ok(kept)
         });
         let released = tokio::time::timeout(Duration::from_millis(left), released);
@@ -225,23 +232,18 @@ impl Jobs {
         Ok(Answer::Await { seconds: 1 })
     }
 
-    /// Ends the workflow's wait, if something is to be done now.
+    /// Ends the workflow's wait, if something is to be done now, or earlier than
+    /// the workflow knows.
     async fn wake_if_due(&self, kept: &Kept) -> Result<(), Failure> {
         let Some(token) = &kept.rollout.task_token else {
             return Ok(());
         };
-        let now = clock::now();
         let tally = job_views::tally(&self.table, &kept.rollout).await?;
         let joined = self.joined(&kept.rollout).await?;
-        let next = kept.rollout.clone().settle(&tally, joined, now);
-        let waits = match next.next(now) {
-            Next::Wait(until) | Next::AwaitOperator(until) => now < until,
-            Next::Do(_) | Next::Ended => false,
-        };
-        if waits && next.phase == kept.rollout.phase {
-            return Ok(());
+        if kept.rollout.due(&tally, joined, clock::now()) {
+            workflows::wake(&self.sfn, token).await?;
         }
-        workflows::wake(&self.sfn, token).await
+        Ok(())
     }
 
     /// Does what a person asks for; asked twice, it is done once.
@@ -250,10 +252,7 @@ impl Jobs {
         let kept = self
             .change(id, |mut kept| {
                 let change = kept.rollout.obey(command, now)?;
-                // Whoever goes on, goes on for certain: an execution that failed
-                // is replaced, one that waits is told that it was.
-                let again = matches!(command, Command::Resume) && change == Change::Changed;
-                if change == Change::Begun || again {
+                if command.replaces_workflow(change) && !kept.rollout.phase.ended() {
                     kept.run += 1;
                     kept.steps = 0;
                 }

@@ -257,6 +257,11 @@ impl Key {
         Self::new(rollout_partition(id), format!("LATE#{thing}"))
     }
 
+    /// `ROLLOUT#id / LEFT_OUT`: some of those that were left out of the targets.
+    pub fn left_out(id: &RolloutId) -> Self {
+        Self::new(rollout_partition(id), "LEFT_OUT")
+    }
+
     /// `ROLLOUT#id / JOINED`: how many did.
     pub fn joined(id: &RolloutId) -> Self {
         Self::new(rollout_partition(id), "JOINED")

@@ -18,6 +18,7 @@
 
 pub mod event;
 pub mod execution;
+pub mod forecast;
 pub mod limits;
 pub mod of_device;
 pub mod on_enter;
@@ -29,6 +30,7 @@ pub mod spec;
 pub mod tally;
 pub mod target;
 pub mod view;
+pub mod waiting;
 pub mod wave;
 
 #[cfg(test)]
@@ -174,11 +176,17 @@ pub struct Rollout {
     /// Whether executions that have begun are cancelled too when it stops.
     #[serde(default)]
     pub force: bool,
+    /// When all targets were listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listed_at: Option<Moment>,
+    /// How many were left out of the targets, since they may not get it.
+    #[serde(default)]
+    pub left_out: u64,
     /// How many targets were there at the start.
     pub targets: u64,
     /// How many have a place in the list, late ones included.
     pub listed: u64,
-    /// How many devices waves have had.
+    /// How many devices waves have come to.
     pub taken: u64,
     /// How many targets the walk has passed.
     pub looked_at: u64,
@@ -211,6 +219,9 @@ pub struct Rollout {
     /// What wakes the workflow that waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task_token: Option<String>,
+    /// The moment until which the workflow was told to wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_until: Option<Moment>,
 }
 
 impl Rollout {
@@ -228,6 +239,8 @@ impl Rollout {
             wants_pause: false,
             wants_stop: false,
             force: false,
+            listed_at: None,
+            left_out: 0,
             targets: 0,
             listed: 0,
             taken: 0,
@@ -243,35 +256,13 @@ impl Rollout {
             ended_at: None,
             lease_until: Moment(0),
             task_token: None,
+            waits_until: None,
         }
     }
 
     /// A rollout to nobody who is there, but to those that come.
     pub fn following(rollout_id: RolloutId, spec: Spec, now: Moment) -> Self {
         Self::start(rollout_id, spec, now).listed(0, None, true, now)
-    }
-
-    /// Takes it up, so that nobody else works on it until the lease ends.
-    ///
-    /// # Errors
-    /// `Busy` while another invocation may be alive.
-    pub fn lease(mut self, now: Moment, until: Moment) -> Result<Self, Failure> {
-        if now < self.lease_until {
-            return Err(Failure::busy(
-                "another invocation works on this job",
-                1 + now.until(self.lease_until) / 1000,
-            ));
-        }
-        self.lease_until = until;
-        self.task_token = None;
-        Ok(self)
-    }
-
-    /// Gives the lease back.
-    #[must_use]
-    pub fn release(mut self) -> Self {
-        self.lease_until = Moment(0);
-        self
     }
 
     /// Decides what needs no work. `tally` is that of the wave under way, and
@@ -329,13 +320,19 @@ impl Rollout {
         self.walked() && self.paused.is_none() && !self.wants_pause && !self.wants_stop
     }
 
+    /// When the next wave may take its devices, and its job begin: who leaves the
+    /// targets before that is not told.
+    fn fills_at(&self, now: Moment) -> Moment {
+        self.spec.may_begin(now.max(self.not_before))
+    }
+
     fn between(&mut self, now: Moment) {
         if self.idle() && self.spec.late_joiners.is_none() {
             self.finish(now);
         } else if self.paused.is_none()
             && !self.walked()
             && !self.awaits_approval()
-            && now >= self.not_before
+            && now >= self.fills_at(now)
         {
             let most = self.spec.wave_size(self.index, self.targets);
             // Those who join later come in such a number that they are told
@@ -398,6 +395,10 @@ impl Rollout {
             // What the cancelling brings about is read, not awaited: who has
             // no execution then has no job.
             wave.recheck = wave.job.there() && end != End::Complete;
+            // It may have been created, and whoever did it died.
+            if !wave.direct() && wave.group == Made::No {
+                wave.group = Made::Maybe;
+            }
         }
     }
 

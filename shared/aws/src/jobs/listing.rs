@@ -4,6 +4,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use lamplighter_domain::Failure;
 use lamplighter_domain::names::ThingName;
 use lamplighter_domain::rollout::order::Order;
+use lamplighter_domain::rollout::target::Examples;
 use lamplighter_domain::rollout::wave::Cursor;
 use lamplighter_domain::rollout::{Rollout, RolloutId};
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,8 @@ pub(super) struct Target {
 pub(super) struct Listed {
     /// How many targets there are, once all are listed.
     pub(super) count: u64,
+    /// How many of the page were left out.
+    pub(super) left_out: u64,
     /// Where the next page begins.
     pub(super) next: Option<Cursor>,
 }
@@ -56,6 +59,13 @@ impl Jobs {
             return Ok(None);
         };
         let expires = expiry(rollout);
+        if !found.left_out.is_empty() {
+            let key = Key::left_out(id);
+            let known: Option<Examples> = self.table.get(&key).await?;
+            let known = known.unwrap_or_default().and(&found.left_out);
+            self.put_expiring(&key, &known, expires).await?;
+        }
+        let left_out = found.left_out.len() as u64;
         let puts = found.admitted.into_iter().map(async |thing_name| {
             let key = Key::target(id, &place(&thing_name));
             self.put_expiring(&key, &Target { thing_name }, expires)
@@ -68,7 +78,11 @@ impl Jobs {
             None => self.count_targets(id).await?,
         };
         let next = found.next;
-        Ok(Some(Listed { count, next }))
+        Ok(Some(Listed {
+            count,
+            left_out,
+            next,
+        }))
     }
 
     async fn count_targets(&self, id: &RolloutId) -> Result<u64, Failure> {

@@ -2,8 +2,11 @@
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use lamplighter_domain::names::ThingName;
+use lamplighter_domain::rollout::forecast::{Forecast, Page};
 use lamplighter_domain::rollout::order::{Order, Request, Targets};
-use lamplighter_domain::rollout::target::Forecast;
+use lamplighter_domain::rollout::spec::Spec;
+use lamplighter_domain::rollout::target::nobody;
+use lamplighter_domain::rollout::wave::Cursor;
 use lamplighter_domain::rollout::{Rollout, RolloutId};
 use lamplighter_domain::{Failure, Kind};
 use serde_json::{Value, json};
@@ -18,18 +21,20 @@ use crate::job_views::{self, Kept};
 use crate::table::{self, Key};
 use crate::{clock, describe};
 
-/// A dry run ends after so many targets, whatever is left, since somebody
-/// waits for the answer.
+/// A page of a dry run has so many targets, or what is found in so long, since
+/// somebody waits for the answer, which may have 6 MB.
 const MOST_SHOWN: usize = 5000;
 const SHOWN_MILLIS: u64 = 15_000;
+/// So long somebody is looked for who may get a job before it is begun anyway.
+const ANYBODY_MILLIS: u64 = 5_000;
 
 impl Jobs {
     /// Starts a job; the same key again is the same job.
     ///
     /// # Errors
     /// `NotFound` without the template, the group or an object of S3; `Invalid` for
-    /// parameters, and for a document that would break a rule; `Conflict` where
-    /// another job was asked for under the key.
+    /// parameters, for a document that would break a rule, and where none of the
+    /// targets may get it; `Conflict` where another job was asked for under the key.
     pub async fn start(&self, by: &str, request: Request) -> Result<Value, Failure> {
         let Request {
             mut order,
@@ -44,11 +49,13 @@ impl Jobs {
         if let Some(kept) = self.known(&id, &order).await? {
             return self.started(&kept).await;
         }
+        spec.check_start(clock::now())?;
         self.prepare(&mut order, &mut spec).await?;
         self.check_group(&order).await?;
+        let things: Vec<_> = things.into_iter().collect();
+        self.check_anybody(&order, &spec, &things).await?;
         let rollout = Rollout::start(id, spec, clock::now());
         let kept = first(rollout);
-        let things: Vec<_> = things.into_iter().collect();
         self.store_names(&kept.rollout, &order, &things).await?;
         self.follow(&kept.rollout, &order).await?;
         if !self.claim(&kept, &order).await? {
@@ -58,41 +65,68 @@ impl Jobs {
         self.started(&kept).await
     }
 
-    /// Who would get it, wave by wave; nothing is written.
+    /// Who would get it, wave by wave, a page of them at most; nothing is written.
     ///
     /// # Errors
-    /// As for [`start`](Self::start).
+    /// As for [`start`](Self::start); `Invalid` for a `cursor` that is none.
     pub async fn forecast(&self, request: Request) -> Result<Value, Failure> {
         let Request {
             mut order,
             things,
             mut spec,
+            cursor,
             ..
         } = request;
+        spec.check_start(clock::now())?;
         self.prepare(&mut order, &mut spec).await?;
         self.check_group(&order).await?;
         let things: Vec<_> = things.into_iter().collect();
-        let source = Source::Sent(&things);
-        let until = clock::now().plus_millis(SHOWN_MILLIS);
-        let (mut targets, mut left_out) = (Vec::new(), Vec::new());
-        let mut after = None;
-        let more = loop {
-            let found = self.found(&order, &spec, &source, after.as_ref()).await?;
-            let found = found.ok_or_else(still_building)?;
-            targets.extend(found.admitted);
-            left_out.extend(found.left_out);
-            after = found.next;
-            let enough = targets.len() + left_out.len() >= MOST_SHOWN || clock::now() >= until;
-            if after.is_none() || enough {
-                break after.is_some();
-            }
-        };
-        targets.sort();
-        targets.dedup();
-        let mut answer = json!(Forecast::new(&spec, &targets, left_out, more));
+        let mut page = self.page_of(&order, &spec, &things, cursor).await?;
+        page.sort();
+        let mut answer = json!(Forecast::new(&spec, &page));
+        answer["things"] = json!(page.things);
+        if let Some(next) = page.next_cursor {
+            answer["nextCursor"] = json!(next);
+        }
         let document = serde_json::from_str(&order.document);
         answer["document"] = document.unwrap_or_default();
         Ok(answer)
+    }
+
+    async fn page_of(
+        &self,
+        order: &Order,
+        spec: &Spec,
+        things: &[ThingName],
+        cursor: Option<Cursor>,
+    ) -> Result<Page, Failure> {
+        let source = Source::Sent(things);
+        let until = clock::now().plus_millis(SHOWN_MILLIS);
+        let sent = cursor.clone();
+        let mut page = Page {
+            next_cursor: cursor,
+            ..Page::default()
+        };
+        loop {
+            let after = page.next_cursor.take();
+            let found = self.found(order, spec, &source, after.as_ref()).await;
+            let found = match found {
+                Err(failure) if after == sent && sent.is_some() && failure.kind == Kind::Bug => {
+                    return Err(no_page());
+                }
+                found => found?,
+            };
+            let found = found.ok_or_else(still_building)?;
+            page.extend(Page {
+                things: found.admitted,
+                left_out: found.left_out,
+                next_cursor: found.next,
+            });
+            let enough = page.things.len() + page.left_out.len() >= MOST_SHOWN;
+            if page.next_cursor.is_none() || enough || clock::now() >= until {
+                return Ok(page);
+            }
+        }
     }
 
     async fn known(&self, id: &RolloutId, order: &Order) -> Result<Option<Kept>, Failure> {
@@ -135,6 +169,34 @@ impl Jobs {
             Targets::DynamicGroup { name } => self.check_known(name).await,
             Targets::Things { .. } | Targets::Query { .. } => Ok(()),
         }
+    }
+
+    /// That not all targets are left out. A job that has none may wait for some.
+    async fn check_anybody(
+        &self,
+        order: &Order,
+        spec: &Spec,
+        things: &[ThingName],
+    ) -> Result<(), Failure> {
+        let source = Source::Sent(things);
+        let until = clock::now().plus_millis(ANYBODY_MILLIS);
+        let (mut left_out, mut after) = (Vec::new(), None);
+        loop {
+            let found = self.found(order, spec, &source, after.as_ref()).await?;
+            let found = found.ok_or_else(still_building)?;
+            left_out.extend(found.left_out);
+            after = found.next;
+            if !found.admitted.is_empty() || (after.is_some() && clock::now() >= until) {
+                return Ok(());
+            }
+            if after.is_none() {
+                break;
+            }
+        }
+        if left_out.is_empty() || spec.late_joiners.is_some() {
+            return Ok(());
+        }
+        Err(nobody(&left_out))
     }
 
     async fn store_names(
@@ -203,4 +265,12 @@ impl Jobs {
         }
         Ok(())
     }
+}
+
+fn no_page() -> Failure {
+    Failure::invalid(
+        "cursor",
+        "it is no cursor of this dry run",
+        "Send the nextCursor of the page before, or none.",
+    )
 }

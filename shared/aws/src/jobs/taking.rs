@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use futures_util::{StreamExt as _, stream};
 use lamplighter_domain::Failure;
 use lamplighter_domain::names::ThingName;
-use lamplighter_domain::rollout::execution::{Execution, Heard, Report, Status, Take};
+use lamplighter_domain::rollout::execution::{Delta, Execution, Heard, Report, Status, Take};
 use lamplighter_domain::rollout::wave::{Cursor, Wave};
 use lamplighter_domain::rollout::{Rollout, Taken, Taking};
 
@@ -16,9 +16,50 @@ use super::effects::{Joined, Refused};
 use super::existing::CALLS;
 use super::joiners;
 use crate::clock;
+use crate::job_views::KeptExecution;
 
 /// How often a page is looked at anew while devices change.
 const ATTEMPTS: u32 = 8;
+
+/// What is decided about a page of targets.
+#[derive(Default)]
+struct Decided {
+    taken: Taken,
+    mine: Vec<ThingName>,
+    changes: Vec<Changed>,
+    deltas: Vec<Delta>,
+}
+
+impl Decided {
+    fn note(&mut self, thing: &ThingName, take: Take, row: Option<&KeptExecution>) {
+        let revision = row.map_or(0, |row| row.revision);
+        let known = row.map_or(0, |row| row.execution.tries);
+        let (tries, mine) = match take {
+            Take::Not => return,
+            Take::Known => (known, false),
+            Take::Mine => (known, true),
+            Take::New(after, delta) => {
+                self.deltas.extend(delta);
+                (self.change(revision, after), true)
+            }
+            Take::Left(after, deltas) => {
+                self.deltas.extend(deltas);
+                (self.change(revision, after), false)
+            }
+        };
+        self.taken.first += u64::from(tries == 1);
+        if mine {
+            self.taken.taken += 1;
+            self.mine.push(thing.clone());
+        }
+    }
+
+    fn change(&mut self, revision: u64, after: Execution) -> u32 {
+        let tries = after.tries;
+        self.changes.push(Changed { revision, after });
+        tries
+    }
+}
 
 impl Jobs {
     /// Takes the next targets, a page of them at most.
@@ -82,40 +123,41 @@ impl Jobs {
     ) -> Result<Option<(Taken, Vec<ThingName>)>, Failure> {
         let things = page.iter().map(|(_, thing)| thing);
         let rows = self.executions(&rollout.rollout_id, things).await?;
-        let (mut taken, mut mine) = (Taken::default(), Vec::new());
-        let (mut changes, mut deltas) = (Vec::new(), Vec::new());
+        let take = |thing: &ThingName| {
+            let before = rows.get(thing).map(|row| &row.execution);
+            Execution::take(before, thing, taking.wave, &taking.again, &rollout.spec)
+        };
+        // No more are asked about than may be taken.
+        let most = usize::try_from(taking.most).unwrap_or(usize::MAX);
+        let new = page.iter().map(|(_, thing)| thing);
+        let new = new.filter(|thing| matches!(take(thing), Take::New(..)));
+        let asked: Vec<_> = new.take(most).cloned().collect();
+        let left = self.left(&rollout.rollout_id, &asked).await?;
+        let mut decided = Decided::default();
         let mut seen = BTreeSet::new();
         for (place, thing) in page {
-            if taken.taken >= taking.most {
+            let mut take = take(thing);
+            let unasked = matches!(take, Take::New(..)) && !asked.contains(thing);
+            if unasked || decided.taken.taken >= taking.most {
                 break;
             }
-            taken.looked_at += 1;
-            taken.last = Some(place.clone());
+            decided.taken.looked_at += 1;
+            decided.taken.last = Some(place.clone());
             // Somebody may stand in the list twice, having left and joined again.
             if !seen.insert(thing) {
                 continue;
             }
-            let row = rows.get(thing);
-            let before = row.map(|row| &row.execution);
-            let target = (place, thing);
-            let tries =
-                match Execution::take(before, target, taking.wave, &taking.again, &rollout.spec) {
-                    Take::Not => continue,
-                    Take::Mine => before.map_or(0, |row| row.tries),
-                    Take::New(after, delta) => {
-                        let tries = after.tries;
-                        deltas.extend(delta);
-                        changes.push(Changed {
-                            revision: row.map_or(0, |row| row.revision),
-                            after,
-                        });
-                        tries
-                    }
-                };
-            taken.taken += 1;
-            taken.first += u64::from(tries == 1);
-            mine.push(thing.clone());
+            if left.contains(thing) {
+                take = take.without();
+            }
+            decided.note(thing, take, rows.get(thing));
         }
+        let Decided {
+            taken,
+            mine,
+            changes,
+            deltas,
+        } = decided;
         if !changes.is_empty() && !self.write(rollout, changes, &deltas).await? {
             return Ok(None);
         }

@@ -34,7 +34,9 @@ impl Jobs {
                 };
                 self.record(id, |r| {
                     let last = listed.next.clone();
-                    r.listed(listed.count, last, listed.next.is_none(), clock::now())
+                    let end = listed.next.is_none();
+                    r.listed(listed.count, last, end, clock::now())
+                        .leaving_out(listed.left_out)
                 })
                 .await?;
             }

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 
 use super::limits::Retries;
 use super::spec::Spec;
-use super::wave::Cursor;
 use crate::names::ThingName;
 use crate::time::Moment;
 
@@ -129,12 +128,19 @@ pub enum Class {
     Canceled,
     /// Failed or cancelled here, and taken up again by a later wave.
     Retried,
+    /// It was no target any more when a wave came to it; no wave has it.
+    Left,
 }
 
 impl Class {
     /// Whether nothing more is awaited.
     pub const fn settled(self) -> bool {
         !matches!(self, Self::Queued | Self::InProgress | Self::Unconfirmed)
+    }
+
+    /// Whether people are told why.
+    pub const fn told_of(self) -> bool {
+        self.failing() || matches!(self, Self::Left)
     }
 
     /// Whether it ended, and not as it should.
@@ -165,6 +171,9 @@ pub struct Execution {
     /// Whether the thing was deleted.
     #[serde(default)]
     pub gone: bool,
+    /// Whether it had left the targets when the wave came to it.
+    #[serde(default)]
+    pub left: bool,
 }
 
 /// What is heard of a device.
@@ -196,13 +205,9 @@ pub struct Again {
     /// From this wave on waves were broken off; those who had no turn in them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interrupted: Option<u32>,
-    /// Those that failed or were not reached, in waves up to this one; and of
-    /// those that no wave has had, only such as joined later.
+    /// Those that failed, were not reached or had left, in waves up to this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed_up_to: Option<u32>,
-    /// Who joined later has a greater key than this.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fresh_after: Option<Cursor>,
 }
 
 /// What a wave does with a target that it comes to.
@@ -213,6 +218,11 @@ pub enum Take {
     New(Execution, Option<Delta>),
     /// Has it already: the same page was taken before.
     Mine,
+    /// Would take it, but it has left the targets: writes the row, as for `New`,
+    /// and counts the changes.
+    Left(Execution, Vec<Delta>),
+    /// Has found already that it had left.
+    Known,
     /// Leaves it.
     Not,
 }
@@ -221,6 +231,9 @@ impl Execution {
     /// As what the device is counted.
     pub fn class(&self, spec: &Spec) -> Class {
         let needs = spec.confirms.is_some();
+        if self.left {
+            return Class::Left;
+        }
         let Some(report) = &self.report else {
             return match (needs && self.confirmed, self.gone) {
                 (true, _) => Class::Succeeded,
@@ -276,29 +289,25 @@ impl Execution {
     /// rollout at once.
     pub fn take(
         row: Option<&Self>,
-        target: (&Cursor, &ThingName),
+        thing: &ThingName,
         wave: u32,
         again: &Again,
         spec: &Spec,
     ) -> Take {
-        let (key, thing) = target;
+        // Who has no row had no turn, be it that the rollout was stopped before.
         let Some(row) = row else {
-            let later = again.fresh_after.as_ref().is_some_and(|end| key > end);
-            return if again.failed_up_to.is_none() || later {
-                Take::New(Self::new(thing, wave, 1), None)
-            } else {
-                Take::Not
-            };
+            return Take::New(Self::new(thing, wave, 1), None);
         };
         if row.wave == wave {
-            return Take::Mine;
+            return if row.left { Take::Known } else { Take::Mine };
         }
         let from = row.class(spec);
         // A wave ends with its job cancelled and its executions read.
         let no_turn = from == Class::Canceled || (from == Class::Queued && row.report.is_none());
         let interrupted = again.interrupted.is_some_and(|first| row.wave >= first);
         let failed = again.failed_up_to.is_some_and(|last| row.wave <= last);
-        if !(interrupted && no_turn || failed && (no_turn || from.failing())) {
+        let failing = from.failing() || from == Class::Left;
+        if !(interrupted && no_turn || failed && (no_turn || failing)) {
             return Take::Not;
         }
         let delta = Delta {
@@ -317,6 +326,24 @@ impl Execution {
             report: None,
             confirmed: false,
             gone: false,
+            left: false,
         }
+    }
+}
+
+impl Take {
+    /// What becomes of a target that is none any more.
+    #[must_use]
+    pub fn without(self) -> Self {
+        let Self::New(mut row, retried) = self else {
+            return self;
+        };
+        row.left = true;
+        let left = Delta {
+            wave: row.wave,
+            from: Class::Queued,
+            to: Class::Left,
+        };
+        Self::Left(row, retried.into_iter().chain([left]).collect())
     }
 }

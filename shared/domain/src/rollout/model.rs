@@ -7,6 +7,7 @@
 mod checks;
 mod cloud;
 mod people;
+mod sleep;
 
 use std::collections::BTreeMap;
 
@@ -40,8 +41,12 @@ enum Flaw {
     NoDeadline,
     /// The late are told at the usual rate.
     LateAtOnce,
+    /// A wave takes those that have left.
+    TakeWhoLeft,
     /// A wave's group stays.
     KeepGroup,
+    /// Who waits is woken only for what is to be done at once.
+    SleepOn,
 }
 
 /// Numbers that follow from a seed (xorshift64*, S. Vigna).
@@ -78,6 +83,11 @@ struct World {
     late: Vec<(Moment, ThingName, Heard)>,
     lost_percent: u64,
     crash_percent: u64,
+    lost_wakes_percent: u64,
+    /// It slept although it should have worked.
+    overslept: bool,
+    /// Who has yet to join while it rests.
+    spare: Vec<ThingName>,
     helpful: bool,
     log: Vec<String>,
 }
@@ -126,7 +136,7 @@ impl World {
         let targets = usize::try_from(chance.below(fleet)).unwrap();
         let mut cloud = Cloud::default();
         let bad = chance.of(&[0, 0, 10, 60]);
-        for n in 0..targets + 10 {
+        for n in 0..targets + 10 + sleep::SPARE {
             let manner = if chance.percent(bad) {
                 use Manner::{Dead, Fails, FailsOnce, Pretends, Rejects, Stalls};
                 chance.of(&[Fails, FailsOnce, FailsOnce, Dead, Stalls, Rejects, Pretends])
@@ -147,6 +157,9 @@ impl World {
             late: Vec::new(),
             lost_percent: chance.of(&[0, 0, 30, 100]),
             crash_percent: chance.of(&[0, 10, 30]),
+            lost_wakes_percent: chance.of(&[0, 0, 0, 30, 100]),
+            overslept: false,
+            spare: (0..sleep::SPARE).map(|n| thing(targets + 10 + n)).collect(),
             helpful: chance.percent(70),
             cloud,
             chance,
@@ -273,7 +286,8 @@ impl World {
             };
             members.iter().cloned().collect()
         } else {
-            let mine = self.rows.values().filter(|row| Some(row.wave) == wave);
+            let mine = self.rows.values();
+            let mine = mine.filter(|row| Some(row.wave) == wave && !row.left);
             mine.map(|row| row.thing_name.clone()).collect()
         };
         self.cloud.create(&plan, things, self.now);
@@ -299,32 +313,29 @@ impl World {
             }
             taken.looked_at += 1;
             self.read_shadow(&thing);
-            let row = self.rows.get(&thing);
-            let mut take = Execution::take(
-                row,
-                (&key, &thing),
-                taking.wave,
-                &taking.again,
-                &self.rollout.spec,
-            );
+            let take = self.take_one(&thing, taking);
             taken.last = Some(key);
-            if self.flaw == Flaw::TakeAnybody && take == Take::Not {
-                let again = Execution::take(
-                    None,
-                    (&Cursor(String::new()), &thing),
-                    taking.wave,
-                    &Again::default(),
-                    &self.rollout.spec,
-                );
-                take = again;
-            }
-            match take {
+            let mine = match take {
                 Take::Not => continue,
-                Take::Mine => {}
+                Take::Known => false,
+                Take::Mine => true,
+                Take::Left(row, deltas) => {
+                    self.rows.insert(thing.clone(), row);
+                    deltas.into_iter().for_each(|delta| self.count(Some(delta)));
+                    false
+                }
                 Take::New(row, delta) => {
+                    if self.cloud.left.contains(&thing) {
+                        self.cloud.broken = Some("who had left is taken");
+                    }
                     self.rows.insert(thing.clone(), row);
                     self.count(delta);
+                    true
                 }
+            };
+            taken.first += u64::from(self.rows[&thing].tries == 1);
+            if !mine {
+                continue;
             }
             if let Some(members) = taking
                 .group
@@ -337,9 +348,21 @@ impl World {
                 self.hear(&thing, &Heard::Gone);
             }
             taken.taken += 1;
-            taken.first += u64::from(self.rows[&thing].tries == 1);
         }
         taken
+    }
+
+    fn take_one(&self, thing: &ThingName, taking: &Taking) -> Take {
+        let (wave, spec) = (taking.wave, &self.rollout.spec);
+        let take = Execution::take(self.rows.get(thing), thing, wave, &taking.again, spec);
+        match take {
+            Take::Not if self.flaw == Flaw::TakeAnybody => {
+                Execution::take(None, thing, wave, &Again::default(), spec)
+            }
+            take if self.flaw == Flaw::TakeWhoLeft => take,
+            take if self.cloud.left.contains(thing) => take.without(),
+            take => take,
+        }
     }
 
     fn read_shadow(&mut self, thing: &ThingName) {
@@ -428,7 +451,7 @@ impl World {
                     continue;
                 }
                 if !self.operate() {
-                    self.pass(until.max(self.now.plus_millis(1)));
+                    self.sleep(until);
                 }
             } else {
                 self.pass(self.now);

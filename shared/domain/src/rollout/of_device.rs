@@ -93,6 +93,7 @@ mod tests {
             report: report.map(|(status, reason)| Report::new(status, 1, Moment(9), reason)),
             confirmed: false,
             gone: false,
+            left: false,
         };
         let template = JobTemplateName::parse("blink").unwrap();
         json!(OfDevice::new(&rollout, template, &row))

@@ -236,11 +236,12 @@ mod tests {
     }
 
     fn ended(mut row: Rollout, tally: &Tally, joined: u64, now: Moment) -> Rollout {
-        for _ in 0..3 {
+        for _ in 0..4 {
             row = row.settle(tally, joined, now);
             row = match row.next(now) {
                 Next::Do(Work::Cancel(..)) => row.canceled(),
                 Next::Do(Work::Recheck(_)) => row.rechecked(),
+                Next::Do(Work::RemoveGroup(_)) => row.group_removed(),
                 _ => row,
             };
         }

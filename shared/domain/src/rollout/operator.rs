@@ -20,7 +20,8 @@ pub enum Command {
         /// Whether executions that have begun are cancelled.
         running: bool,
     },
-    /// Give it again to those that failed, and to those that were not reached.
+    /// Give it again to those that failed, to those that were not reached, and to
+    /// those that still waited when it was stopped.
     Retry,
 }
 
@@ -33,6 +34,15 @@ pub enum Change {
     Changed,
     /// It has ended and begins again; a workflow has to be started.
     Begun,
+}
+
+impl Command {
+    /// Whether another execution of the workflow goes on after it: the one before
+    /// may have failed, and one that waits is told that it was replaced. Who ends a
+    /// job, ends it for certain, also if it was asked before.
+    pub fn replaces_workflow(self, change: Change) -> bool {
+        change != Change::None || matches!(self, Self::Stop { .. })
+    }
 }
 
 impl Rollout {
@@ -88,11 +98,14 @@ impl Rollout {
         self.waves - self.again.failed_up_to.unwrap_or_default()
     }
 
-    /// The walk again from the first target, for those that failed.
+    /// The walk again from the first target, for those that failed or waited.
     fn begin_again(&mut self, now: Moment) {
-        // Who joined after the walk's end is new all the same.
-        let fresh_after = self.cursor.take().filter(|_| self.phase == Phase::Done);
+        self.cursor = None;
         self.phase = Phase::Between;
+        if self.listed_at.is_none() {
+            self.phase = Phase::Listing;
+            (self.targets, self.listed, self.left_out) = (0, 0, 0);
+        }
         self.paused = None;
         self.stopped = None;
         self.force = false;
@@ -105,7 +118,6 @@ impl Rollout {
         self.again = Again {
             interrupted: None,
             failed_up_to: Some(self.waves),
-            fresh_after,
         };
     }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::spec::Spec;
 use super::target::Finder;
+use super::wave::Cursor;
 use crate::csr::sha256_hex;
 use crate::failure::Failure;
 use crate::fields::unique_json;
@@ -29,6 +30,8 @@ pub struct Request {
     pub spec: Spec,
     /// Whether only to tell who would get it.
     pub dry_run: bool,
+    /// After which page of them, if not from the first.
+    pub cursor: Option<Cursor>,
     /// What makes the same request the same job.
     pub key: Option<String>,
 }
@@ -81,6 +84,11 @@ pub enum Targets {
     },
 }
 
+/// How a job is rolled out of which nothing is said.
+pub fn usual_rollout() -> Value {
+    json!({"waves": [1, "10%", "100%"]})
+}
+
 impl Request {
     /// Reads a request. `key` is that of its header.
     ///
@@ -99,6 +107,7 @@ impl Request {
         if let Some(fields) = asked.as_object_mut() {
             fields.remove("idempotencyKey");
             fields.remove("dryRun");
+            fields.remove("cursor");
         }
         let mut object = Object::new("", value)?;
         let template = JobTemplateName::parse(&object.required_text("template")?)
@@ -109,9 +118,7 @@ impl Request {
             Some(other) => return Err(wrong("parameters", &other, "an object")),
         };
         let (targets, things) = targets(object.required("targets")?)?;
-        let rollout = object
-            .take("rollout")
-            .unwrap_or_else(|| json!({"waves": [1, "10%", "100%"]}));
+        let rollout = object.take("rollout").unwrap_or_else(usual_rollout);
         let spec = Spec::read("rollout", rollout)?;
         let is_group = matches!(
             targets,
@@ -125,6 +132,14 @@ impl Request {
             ));
         }
         let dry_run = flag(&mut object, "dryRun")?;
+        let cursor = object.text("cursor")?.map(Cursor);
+        if cursor.is_some() && !dry_run {
+            return Err(Failure::invalid(
+                "cursor",
+                "only a dry run is told page by page",
+                "Leave it out, or send dryRun.",
+            ));
+        }
         let sent = object.text("idempotencyKey")?;
         object.end()?;
         Ok(Self {
@@ -139,6 +154,7 @@ impl Request {
             things,
             spec,
             dry_run,
+            cursor,
             key: one_key(sent.as_deref(), key)?,
         })
     }
@@ -275,6 +291,8 @@ mod tests {
             ("idempotencyKey", json!("a b"), Some("idempotencyKey")),
             ("colour", json!("red"), Some("body")),
             ("rollout", Value::Null, None),
+            ("cursor", json!("0:light-1"), Some("cursor")),
+            ("cursor", Value::Null, None),
         ] {
             let body = body(name, value).to_string();
             let read = Request::parse(body.as_bytes(), None);
@@ -315,6 +333,11 @@ mod tests {
         let other = order(body("parameters", json!({"version": "2.4.1"})));
         let failure = first.same_as(&other).unwrap_err();
         assert_eq!(failure.field.as_deref(), Some("idempotencyKey"));
+        let mut page = body("dryRun", json!(true));
+        page["cursor"] = json!("0:light-1");
+        let read = Request::parse(page.to_string().as_bytes(), None).unwrap();
+        assert_eq!(read.cursor, Some(Cursor("0:light-1".to_owned())));
+        assert_eq!(read.order.asked, order(body("dryRun", json!(false))).asked);
         let stored = serde_json::to_string(&first).unwrap();
         assert_eq!(serde_json::from_str::<Order>(&stored).unwrap(), first);
     }

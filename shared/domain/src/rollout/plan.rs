@@ -16,10 +16,12 @@ pub enum Work {
     /// Create the wave's group. [`group_made`](Rollout::group_made).
     CreateGroup(String),
     /// Take the next targets: for each what [`Execution::take`] says, after the
-    /// shadow of one that was taken before has been heard, then into the group,
-    /// if there is one. [`took`](Rollout::took).
+    /// shadow of one that was taken before has been heard, and [`Take::without`]
+    /// of one that is no target any more; then into the group, if there is one.
+    /// [`took`](Rollout::took).
     ///
     /// [`Execution::take`]: super::execution::Execution::take
+    /// [`Take::without`]: super::execution::Take::without
     Take(Taking),
     /// Record that the job may exist; nothing is called.
     /// [`job_intended`](Rollout::job_intended).
@@ -69,7 +71,7 @@ pub struct Taken {
     pub looked_at: u64,
     /// How many of them the wave has.
     pub taken: u64,
-    /// How many of these no wave had before.
+    /// How many no wave has come to before, those that have left included.
     pub first: u64,
     /// The last one looked at.
     pub last: Option<Cursor>,
@@ -143,7 +145,7 @@ impl Rollout {
                 Next::AwaitOperator(self.ends_at)
             }
             _ if self.walked() => Next::Wait(self.ends_at),
-            _ => Next::Wait(self.not_before.min(self.ends_at)),
+            _ => Next::Wait(self.fills_at(now).min(self.ends_at)),
         }
     }
 
@@ -164,7 +166,7 @@ impl Rollout {
     }
 
     fn begin(&self, wave: &Wave, now: Moment) -> Next {
-        let begins = self.spec.may_begin(now.max(self.not_before));
+        let begins = self.fills_at(now);
         if wave.job == Made::Maybe || now >= begins {
             Next::Do(match wave.job {
                 Made::No => Work::Intend,

@@ -15,10 +15,18 @@ impl Rollout {
         self.cursor = last.or(self.cursor);
         if end {
             self.cursor = None;
+            self.listed_at = Some(now);
             self.phase = Phase::Between;
             self.not_before = now;
             self.again = Again::default();
         }
+        self
+    }
+
+    /// So many of that page were left out.
+    #[must_use]
+    pub fn leaving_out(mut self, count: u64) -> Self {
+        self.left_out += count;
         self
     }
 

@@ -14,6 +14,9 @@ use crate::time::{DAY_MILLIS, Moment};
 const MINUTE_MILLIS: u64 = 60_000;
 /// AWS: a job's end is at most two years away (`SchedulingConfig`).
 const MOST_MINUTES: u64 = 2 * 365 * 24 * 60;
+/// AWS: an execution of a workflow lives a year at most ("Step Functions service
+/// quotas"), and nobody plans a job further ahead.
+const MOST_DAYS_AHEAD: u64 = 365;
 const MOST_WAVES: usize = 100;
 const MOST_TARGETS: u64 = 1_000_000;
 
@@ -174,6 +177,22 @@ impl Spec {
             ));
         }
         Ok(spec)
+    }
+
+    /// Refuses a start that is too far away.
+    ///
+    /// # Errors
+    /// `Invalid` for `rollout.startAt`.
+    pub fn check_start(&self, now: Moment) -> Result<(), Failure> {
+        let latest = now.plus_millis(MOST_DAYS_AHEAD * DAY_MILLIS);
+        if self.start_at.is_none_or(|at| at <= latest) {
+            return Ok(());
+        }
+        Err(Failure::invalid(
+            "rollout.startAt",
+            "it is more than a year ahead",
+            format!("Give milliseconds since 1970, {} at most.", latest.0),
+        ))
     }
 
     /// How many devices the wave of this index has, of so many targets.

@@ -30,6 +30,8 @@ pub struct Tally {
     pub canceled: u64,
     /// Taken up again by a later wave.
     pub retried: u64,
+    /// Left before the wave came to them: they are no part of its size.
+    pub left: u64,
 }
 
 /// Why a wave does not pass.
@@ -93,6 +95,7 @@ impl Tally {
             Class::Removed => Some(&mut self.removed),
             Class::Canceled => Some(&mut self.canceled),
             Class::Retried => Some(&mut self.retried),
+            Class::Left => Some(&mut self.left),
         }
     }
 
@@ -171,6 +174,7 @@ const fn field(class: Class) -> Option<&'static str> {
         Class::Removed => "removed",
         Class::Canceled => "canceled",
         Class::Retried => "retried",
+        Class::Left => "left",
     })
 }
 
@@ -193,6 +197,7 @@ mod tests {
             Class::Removed,
             Class::Canceled,
             Class::Retried,
+            Class::Left,
         ];
         let check = |stored: BTreeMap<&str, i64>, counted: Tally| {
             assert_eq!(

@@ -1,6 +1,6 @@
 //! Who gets a job: whom a query finds, and who of those found is admitted.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::spec::Spec;
@@ -9,8 +9,8 @@ use crate::failure::Failure;
 use crate::group::{Document, Language, Query};
 use crate::names::ThingName;
 
-/// How many waves, and devices of each, a forecast shows.
-const SHOWN: usize = 100;
+/// How many of those that are left out are named.
+const EXAMPLES: usize = 20;
 
 /// A query that is asked of every device.
 #[derive(Clone, Debug)]
@@ -76,13 +76,51 @@ pub fn reported_firmware(shadow: &Value) -> Option<&str> {
 }
 
 /// Why a target is left out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LeftOut {
     /// The thing.
     pub thing_name: ThingName,
     /// Why.
     pub reason: String,
+}
+
+/// `ROLLOUT#id / LEFT_OUT`: some of those that were left out of a rollout.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Examples {
+    /// The first of them.
+    pub examples: Vec<LeftOut>,
+}
+
+impl Examples {
+    /// With more of them, each once: a page may be listed twice.
+    #[must_use]
+    pub fn and(mut self, more: &[LeftOut]) -> Self {
+        for one in more {
+            let known = self.examples.iter().any(|e| e.thing_name == one.thing_name);
+            if !known && self.examples.len() < EXAMPLES {
+                self.examples.push(one.clone());
+            }
+        }
+        self
+    }
+}
+
+/// The refusal of a rollout none of whose targets may get it.
+pub fn nobody(left_out: &[LeftOut]) -> Failure {
+    let named = left_out.iter().take(EXAMPLES);
+    let named: Vec<_> = named
+        .map(|one| format!("{} ({})", one.thing_name, one.reason))
+        .collect();
+    let more = match left_out.len() - named.len() {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    Failure::invalid(
+        "targets",
+        format!("none of its targets may get it: {}{more}", named.join(", ")),
+        "Target devices that may; a dry run tells who that is.",
+    )
 }
 
 /// Whether a device is admitted; if not, why.
@@ -108,54 +146,6 @@ pub fn admit(spec: &Spec, name: &ThingName, device: Option<&DeviceRecord>) -> Re
         thing_name: name.clone(),
         reason,
     })
-}
-
-/// Who would get it: the answer to a dry run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Forecast {
-    status: &'static str,
-    /// How many would get it, of those that were looked at.
-    targets: usize,
-    waves: Vec<WaveForecast>,
-    left_out: Vec<LeftOut>,
-    /// Whether there are more targets than were looked at.
-    more: bool,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct WaveForecast {
-    wave: usize,
-    size: usize,
-    /// The first of them.
-    things: Vec<ThingName>,
-}
-
-impl Forecast {
-    /// Of targets in the order in which waves take them.
-    pub fn new(spec: &Spec, targets: &[ThingName], left_out: Vec<LeftOut>, more: bool) -> Self {
-        let mut rest = targets;
-        let mut waves = Vec::new();
-        while !rest.is_empty() && waves.len() < SHOWN {
-            let size = spec.wave_size(waves.len(), targets.len() as u64);
-            let size = usize::try_from(size).unwrap_or(usize::MAX).min(rest.len());
-            let (wave, others) = rest.split_at(size);
-            rest = others;
-            waves.push(WaveForecast {
-                wave: waves.len() + 1,
-                size,
-                things: wave.iter().take(SHOWN).cloned().collect(),
-            });
-        }
-        Self {
-            status: "DRY_RUN",
-            targets: targets.len(),
-            waves,
-            left_out,
-            more,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -236,21 +226,24 @@ mod tests {
     }
 
     #[test]
-    fn a_forecast_names_each_waves_devices() {
-        let spec = Spec::read("", json!({"waves": [1, "50%"]})).unwrap();
-        let things: Vec<_> = (0..250)
-            .map(|n| ThingName::parse(&format!("light-{n:03}")).unwrap())
-            .collect();
-        let seen = json!(Forecast::new(&spec, &things, Vec::new(), false));
-        let sizes: Vec<_> = seen["waves"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|w| &w["size"])
-            .collect();
-        assert_eq!(sizes, [1, 125, 124]);
-        assert_eq!(seen["waves"][1]["things"].as_array().unwrap().len(), SHOWN);
-        assert_eq!(seen["waves"][0]["things"][0], "light-000");
-        assert_eq!(seen["targets"], 250);
+    fn those_left_out_are_named_up_to_twenty() {
+        let some = |from: u32, to: u32| {
+            let names = (from..to).map(|n| ThingName::parse(&format!("light-{n}")).unwrap());
+            let left_out = names.map(|thing_name| LeftOut {
+                thing_name,
+                reason: "it is DELETING".to_owned(),
+            });
+            left_out.collect::<Vec<_>>()
+        };
+        let known = Examples::default().and(&some(0, 3));
+        assert_eq!(known.clone().and(&some(0, 3)), known, "the same page again");
+        let known = known.and(&some(2, 60));
+        assert_eq!(known.examples, some(0, 20));
+        let refused = nobody(&some(0, 2));
+        assert_eq!(refused.field.as_deref(), Some("targets"));
+        let named = "light-0 (it is DELETING), light-1 (it is DELETING)";
+        assert!(refused.reason.ends_with(named), "{}", refused.reason);
+        let many = nobody(&some(0, 23)).reason;
+        assert!(many.ends_with(", and 3 more"), "{many}");
     }
 }

@@ -1,13 +1,16 @@
 //! The rollout's decisions as data, and what holds for any order of events.
 
+mod group;
+mod leaving;
 mod million;
 mod order;
 mod spec;
+mod waiting;
 
 use serde_json::{Value, json};
 
 use super::execution::{Again, Class, Execution, Heard, Report, Status, Take};
-use super::limits::{MOST_DIRECT, Percent, Retries};
+use super::limits::Retries;
 use super::spec::Spec;
 use super::tally::{Fault, Tally};
 use super::wave::Cursor;
@@ -77,8 +80,7 @@ fn jobs_in_aws_are_ours_by_their_name() {
 fn check_class(confirms: bool, retries: u64, heard: &[Heard], class: Class) {
     let mut spec = spec(json!({"retries": retries}));
     spec.confirms = confirms.then(|| "2".to_owned());
-    let target = (&Cursor("A".to_owned()), &thing(1));
-    let Take::New(mut row, None) = Execution::take(None, target, 1, &Again::default(), &spec)
+    let Take::New(mut row, None) = Execution::take(None, &thing(1), 1, &Again::default(), &spec)
     else {
         panic!("it is taken");
     };
@@ -156,7 +158,6 @@ fn what_a_device_counts_as() {
 #[test]
 fn who_is_taken_again() {
     let spec = spec(json!({}));
-    let key = Cursor("M".to_owned());
     let row = |wave, status: Option<Status>| Execution {
         thing_name: thing(1),
         wave,
@@ -164,16 +165,17 @@ fn who_is_taken_again() {
         report: status.map(|status| Report::new(status, 1, Moment(1), "")),
         confirmed: false,
         gone: false,
+        left: false,
     };
     let taken = |row: Option<&Execution>, again: &Again| match Execution::take(
         row,
-        (&key, &thing(1)),
+        &thing(1),
         9,
         again,
         &spec,
     ) {
         Take::New(_, delta) => Some(delta.map(|delta| delta.from)),
-        Take::Mine | Take::Not => None,
+        Take::Mine | Take::Left(..) | Take::Known | Take::Not => None,
     };
     let fresh = Again::default();
     let interrupted = Again {
@@ -185,15 +187,8 @@ fn who_is_taken_again() {
         ..Again::default()
     };
     assert_eq!(taken(None, &fresh), Some(None));
-    assert_eq!(taken(None, &failed), None);
-    let after = |key: &str| Again {
-        fresh_after: Some(Cursor(key.to_owned())),
-        ..failed.clone()
-    };
-    assert_eq!(
-        (taken(None, &after("L")), taken(None, &after("M"))),
-        (Some(None), None)
-    );
+    // It waited when the rollout was stopped, or joined later.
+    assert_eq!(taken(None, &failed), Some(None));
     for status in [
         Status::Queued,
         Status::InProgress,
@@ -236,7 +231,7 @@ fn who_is_taken_again() {
         );
     }
     assert_eq!(
-        Execution::take(Some(&row(9, None)), (&key, &thing(1)), 9, &failed, &spec),
+        Execution::take(Some(&row(9, None)), &thing(1), 9, &failed, &spec),
         Take::Mine
     );
 }
@@ -462,7 +457,7 @@ fn commands() {
 /// does not take a reason away.
 #[test]
 fn rows_are_read_as_they_are_written() {
-    let row = running(spec(json!({"startAt": 5, "lateJoinersPerMinute": 2})), 10);
+    let row = running(spec(json!({"startAt": 0, "lateJoinersPerMinute": 2})), 10);
     let mut paused = end_wave(row.clone(), &tally(0, 10, 0), Moment(MINUTE));
     paused.stopped = Some(Reason::OutOfTime);
     for row in [row, paused] {
@@ -474,22 +469,4 @@ fn rows_are_read_as_they_are_written() {
     assert!(said > listed);
     let stored = serde_json::to_string(&said).unwrap();
     assert_eq!(serde_json::from_str::<Report>(&stored).unwrap(), said);
-}
-
-#[test]
-fn a_small_wave_needs_no_group() {
-    let now = Moment(0);
-    for (size, group) in [(MOST_DIRECT, false), (MOST_DIRECT + 1, true)] {
-        let row = Rollout::start(
-            RolloutId::from_key("a"),
-            spec(json!({"waves": [size]})),
-            now,
-        );
-        let row = row
-            .listed(1_000_000, None, true, now)
-            .settle(&Tally::default(), 0, now);
-        let made = matches!(row.next(now), Next::Do(Work::CreateGroup(_)));
-        assert_eq!(made, group, "{size}");
-    }
-    assert_eq!(Percent::new("", 10).unwrap().of(1_000_000), 100_000);
 }

@@ -77,6 +77,8 @@ struct Counts {
     timed_out: u64,
     rejected: u64,
     removed: u64,
+    /// They had left the targets when a wave came to them.
+    left: u64,
     /// Their wave has ended, and they never answered.
     unreached: u64,
     #[serde(skip_serializing_if = "is_zero")]
@@ -101,20 +103,20 @@ pub struct FailureGroup {
     examples: Vec<ThingName>,
 }
 
-/// Groups failures by their reason, the most frequent first. Numbers that
-/// differ from device to device make no other reason.
+/// Groups failures, and those that had left, by their reason, the most frequent
+/// first. Numbers that differ from device to device make no other reason.
 pub fn failures<'a>(rows: impl Iterator<Item = &'a Execution>, spec: &Spec) -> Vec<FailureGroup> {
     let mut groups: BTreeMap<(Class, String), FailureGroup> = BTreeMap::new();
     for row in rows {
         let status = row.class(spec);
-        if !status.failing() {
+        if !status.told_of() {
             continue;
         }
         let said = row.report.as_ref().map_or("", |report| report.reason());
-        let reason = if status == Class::Unconfirmed {
-            "its shadow does not report the firmware".to_owned()
-        } else {
-            alike(said)
+        let reason = match status {
+            Class::Unconfirmed => "its shadow does not report the firmware".to_owned(),
+            Class::Left => "it had left the targets before its turn".to_owned(),
+            _ => alike(said),
         };
         let group = groups
             .entry((status, reason.clone()))
@@ -216,6 +218,7 @@ impl Counts {
             timed_out: all.timed_out,
             rejected: all.rejected,
             removed: all.removed,
+            left: all.left,
             unreached,
             retried: all.retried,
         }
@@ -238,7 +241,12 @@ impl RolloutView {
         } else {
             Tally::default()
         };
-        let mut counts = Counts::new(totals, rollout.taken, &open, open_size);
+        let mut counts = Counts::new(
+            totals,
+            rollout.taken.saturating_sub(totals.left),
+            &open,
+            open_size,
+        );
         counts.targets = rollout.listed.max(rollout.targets);
         counts.waiting = counts.targets.saturating_sub(rollout.taken);
         let settled = totals.settled();
@@ -248,7 +256,7 @@ impl RolloutView {
             job_id: rollout.rollout_id.as_str().to_owned(),
             status: rollout.status(),
             reason: rollout.reason(),
-            percent_settled: (settled * 100)
+            percent_settled: ((settled + totals.left) * 100)
                 .checked_div(counts.targets)
                 .unwrap_or(if rollout.phase.ended() { 100 } else { 0 })
                 .min(100),
@@ -296,7 +304,10 @@ impl Rollout {
 
     /// Why it is paused or was stopped.
     pub fn reason(&self) -> Option<String> {
-        let reason = self.stopped.as_ref().or(self.paused.as_ref())?;
+        let Some(reason) = self.stopped.as_ref().or(self.paused.as_ref()) else {
+            let nobody = self.phase == Phase::Done && self.listed == 0;
+            return nobody.then(|| "nobody was among its targets".to_owned());
+        };
         Some(match reason {
             Reason::Operator => "an operator asked for it".to_owned(),
             Reason::Wave(wave, fault) => {
@@ -356,12 +367,13 @@ mod tests {
             succeeded: 3,
             ..Tally::default()
         };
-        // Of the twenty before, four never answered.
+        // Of the twenty before, one had left, and three never answered.
         let totals = Tally {
             in_progress: 2,
             succeeded: 17,
             failed: 2,
             canceled: 3,
+            left: 1,
             ..Tally::default()
         };
         let view = RolloutView::new(rollout, &totals, &open, Vec::new(), Moment(600_000));
@@ -379,8 +391,8 @@ mod tests {
             .sum();
         assert_eq!(sum, 100, "{counts:?}");
         assert_eq!(
-            (&counts["unreached"], &counts["queued"]),
-            (&json!(4), &json!(5))
+            (&counts["unreached"], &counts["queued"], &counts["left"]),
+            (&json!(3), &json!(5), &json!(1))
         );
         assert_eq!(seen["status"], "RUNNING");
         assert_eq!(seen["wave"]["counts"]["succeeded"], 3);
@@ -407,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn a_paused_rollout_says_why() {
+    fn a_rollout_that_rests_says_why() {
         let mut paused = rollout();
         paused.paused = Some(Reason::Wave(3, super::super::tally::Fault::TooManyFailed));
         let seen = view(&paused);
@@ -417,6 +429,12 @@ mod tests {
             "wave 3 did not pass: too many of its devices failed"
         );
         assert!(seen.get("secondsLeft").is_none());
+        let mut done = rollout();
+        (done.phase, done.wave) = (Phase::Done, None);
+        assert_eq!(done.reason(), None);
+        done.listed = 0;
+        let nobody = "nobody was among its targets";
+        assert_eq!(done.reason().as_deref(), Some(nobody));
     }
 
     #[test]
@@ -441,6 +459,7 @@ mod tests {
                 }),
                 confirmed: false,
                 gone: false,
+                left: (28..30).contains(&n),
             })
             .collect();
         let spec = rollout().spec;
@@ -451,7 +470,9 @@ mod tests {
             .collect();
         assert_eq!(told[0], ("flash error at #", 20, 3));
         assert_eq!(told[1], ("no reason given", 5, 3));
-        assert_eq!((told.len(), told[9]), (10, ("5 other reasons", 5, 0)));
+        let left = "it had left the targets before its turn";
+        assert!(told.contains(&(left, 2, 2)), "{told:?}");
+        assert_eq!((told.len(), told[9]), (10, ("4 other reasons", 4, 0)));
         assert_eq!(groups.iter().map(|g| g.count).sum::<u64>(), 37);
     }
 }

@@ -16,6 +16,9 @@ impl World {
         if self.cloud.broken.is_some() {
             return self.cloud.broken;
         }
+        if self.overslept {
+            return Some("it sleeps on");
+        }
         if !self.cloud.groups.is_empty() {
             return Some("a group is left over");
         }
@@ -42,9 +45,7 @@ impl World {
             return Some("late joiners are told too fast");
         }
         let planned = self.list.iter().filter(|(.., joined)| joined.is_none());
-        let fresh = self.rollout.again.failed_up_to.is_none();
-        if fresh
-            && self.rollout.phase == Phase::Done
+        if self.rollout.phase == Phase::Done
             && planned
                 .clone()
                 .any(|(_, thing, _)| !self.rows.contains_key(thing))
@@ -86,6 +87,7 @@ impl World {
             sum.rejected += tally.rejected;
             sum.removed += tally.removed;
             sum.canceled += tally.canceled;
+            sum.left += tally.left;
         }
         counted != self.totals || counted != sum || self.rows.len() as u64 != self.rollout.taken
     }
@@ -95,7 +97,7 @@ const SEEDS: u64 = 1000;
 
 #[test]
 fn every_rollout_ends_and_keeps_its_rules() {
-    let (mut done, mut stopped, mut told, mut late) = (0, 0, 0, 0);
+    let (mut done, mut stopped, mut told, mut late, mut left) = (0, 0, 0, 0, 0);
     let mut ends = BTreeMap::<String, u32>::new();
     for seed in 0..SEEDS {
         let mut world = World::new(seed, Flaw::None);
@@ -108,6 +110,7 @@ fn every_rollout_ends_and_keeps_its_rules() {
         done += u64::from(world.rollout.phase == Phase::Done);
         stopped += u64::from(world.rollout.phase == Phase::Stopped);
         told += world.cloud.told.len();
+        left += world.totals.left;
         for line in world.log.iter().filter(|line| line.contains("Closing")) {
             let end = line.split(' ').nth(2).unwrap_or_default();
             *ends.entry(end.to_owned()).or_default() += 1;
@@ -125,9 +128,9 @@ fn every_rollout_ends_and_keeps_its_rules() {
     }
     say(&format!("waves ended: {ends:?}"));
     say(&format!(
-        "{SEEDS} rollouts: {done} done, {stopped} stopped, {told} devices told, {late} of them late"
+        "{SEEDS} rollouts: {done} done, {stopped} stopped, {told} devices told, {late} of them late, {left} had left"
     ));
-    assert!(done > 0 && stopped > 0 && late > 0);
+    assert!(done > 0 && stopped > 0 && late > 0 && left > 0);
     assert!(ends.len() >= 7, "a kind of end is not met");
 }
 
@@ -143,7 +146,7 @@ fn all_is_well_that_nothing_disturbs() {
             .values_mut()
             .for_each(|manner| *manner = Manner::Good);
         (world.helpful, world.rollout.spec.confirms) = (true, None);
-        world.lost_percent = 100 * (seed % 2);
+        (world.lost_percent, world.lost_wakes_percent) = (100 * (seed % 2), 0);
         // With every event lost, what is heard is what is read.
         let spec = &mut world.rollout.spec;
         (spec.duration_minutes, spec.late_joiners) = (100_000, None);
@@ -175,6 +178,8 @@ fn the_checks_find_what_is_broken() {
         (Flaw::NoDeadline, "it does not end"),
         (Flaw::LateAtOnce, "late joiners are told too fast"),
         (Flaw::KeepGroup, "a group is left over"),
+        (Flaw::TakeWhoLeft, "who had left is taken"),
+        (Flaw::SleepOn, "it sleeps on"),
     ] {
         let found = (0..SEEDS).any(|seed| World::new(seed, flaw).run() == Some(rule));
         assert!(found, "{flaw:?} is not found");

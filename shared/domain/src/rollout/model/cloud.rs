@@ -55,6 +55,7 @@ pub(super) enum Act {
     Shadow(ThingName),
     Delete(ThingName),
     Join(ThingName),
+    Leave(ThingName),
     CancelByHand,
     RemoveGroupByHand,
     Operator(u32),
@@ -66,6 +67,8 @@ pub(super) struct Cloud {
     pub(super) groups: BTreeMap<String, BTreeSet<ThingName>>,
     pub(super) manners: BTreeMap<ThingName, Manner>,
     pub(super) deleted: BTreeSet<ThingName>,
+    /// Who is no target any more.
+    pub(super) left: BTreeSet<ThingName>,
     pub(super) runs_new: BTreeSet<ThingName>,
     pub(super) agenda: BTreeSet<(Moment, Act)>,
     /// Each device told, when, and by which wave.

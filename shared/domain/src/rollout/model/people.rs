@@ -10,6 +10,13 @@ use crate::time::Moment;
 impl World {
     /// What happens from outside.
     pub(super) fn trouble(&mut self, targets: usize) {
+        let leave = self.chance.of(&[0, 0, 10, 100]);
+        for n in 0..targets {
+            if self.chance.percent(leave) {
+                let at = Moment(self.chance.below(100) * MINUTE);
+                self.cloud.agenda.insert((at, Act::Leave(thing(n))));
+            }
+        }
         for n in 0..5 {
             let at = Moment(self.chance.below(1500) * MINUTE);
             let any = thing(usize::try_from(self.chance.below(targets as u64 + 1)).unwrap());
@@ -42,9 +49,13 @@ impl World {
                     .push((thing, Heard::Firmware(VERSION.to_owned())));
             }
             Act::Delete(thing) => self.cloud.delete(&thing, now),
+            Act::Join(_) if spec.late_joiners.is_none() => {}
             Act::Join(thing) => {
                 let key = Cursor(format!("L{:012}{thing}", now.0));
                 self.list.push((key, thing, Some(now)));
+            }
+            Act::Leave(thing) => {
+                self.cloud.left.insert(thing);
             }
             Act::CancelByHand => {
                 let open = self

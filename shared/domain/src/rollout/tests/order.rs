@@ -11,7 +11,6 @@ use crate::rollout::Rollout;
 use crate::rollout::execution::{Again, Class, Delta, Execution, Heard, Report, Status, Take};
 use crate::rollout::spec::Spec;
 use crate::rollout::tally::Tally;
-use crate::rollout::wave::Cursor;
 use crate::time::Moment;
 
 /// What AWS says of one device, in the order in which it happens.
@@ -55,8 +54,7 @@ fn tell(
     let mut tally = Tally::default();
     let mut rows = BTreeMap::new();
     for n in 0..devices {
-        let target = (&Cursor(n.to_string()), &thing(n));
-        if let Take::New(row, None) = Execution::take(None, target, 1, &Again::default(), spec) {
+        if let Take::New(row, None) = Execution::take(None, &thing(n), 1, &Again::default(), spec) {
             rows.insert(thing(n), row);
         }
     }

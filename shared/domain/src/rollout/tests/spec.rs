@@ -86,3 +86,21 @@ fn a_firmware_is_bound_to_its_type() {
     assert!(bound.admits(Some(&name("streetlight"))));
     assert!(!bound.admits(Some(&name("valve"))) && !bound.admits(None));
 }
+
+#[test]
+fn a_job_starts_within_a_year() {
+    let now = Moment(1_800_000_000_000);
+    let year = 365 * crate::time::DAY_MILLIS;
+    for (start_at, good) in [
+        (None, true),
+        (Some(0), true),
+        (Some(year), true),
+        (Some(year + 1), false),
+    ] {
+        let sent = start_at.map_or(json!({}), |at| json!({"startAt": now.0 + at}));
+        let refused = spec(sent).check_start(now).err();
+        assert_eq!(refused.is_none(), good, "{start_at:?}");
+        let field = refused.and_then(|failure| failure.field);
+        assert_eq!(field.is_some_and(|field| field == "rollout.startAt"), !good);
+    }
+}
