@@ -16,7 +16,7 @@ use crate::api::{Api, Call};
 use crate::failure::{Exit, Failure};
 use crate::keys::{at, read_secret, token};
 use crate::output::{self, Format};
-use crate::proxy::{self, Cut, Endpoint, Listen, Way};
+use crate::proxy::{self, Cut, Endpoint, Listen, Told, Way};
 use crate::settings::Target;
 
 /// The largest page asked for.
@@ -40,6 +40,10 @@ pub(crate) enum Command {
     /// Close a tunnel, for good
     Close(Named),
     /// Listen here, and carry what connects through a tunnel
+    ///
+    /// One client of each service at a time; another one is refused. A client that
+    /// has said all and only listens (nc -N) hears what comes until nothing has come
+    /// for five seconds: tunnels cannot tell a service that its client has said all.
     Connect(ConnectArguments),
 }
 
@@ -367,14 +371,17 @@ async fn through(
     };
     let way = Way::new(endpoint, token);
     let connected = std::cell::Cell::new(false);
-    let cut = proxy::carry(&way, &arguments.listen, |ports| {
-        connected.set(true);
-        for (address, service) in ports {
-            if format.is_json() {
-                let (address, service) = (address.to_string(), service.as_str());
-                output::document(&json!({"listening": address, "service": service}));
-            } else {
-                output::line(&format!("{service} is at {address}"));
+    let cut = proxy::carry(&way, &arguments.listen, |told| match told {
+        Told::Note(note) => output::note(&note),
+        Told::There(ports) => {
+            connected.set(true);
+            for (address, service) in ports {
+                if format.is_json() {
+                    let (address, service) = (address.to_string(), service.as_str());
+                    output::document(&json!({"listening": address, "service": service}));
+                } else {
+                    output::line(&format!("{service} is at {address}"));
+                }
             }
         }
     })
