@@ -2,7 +2,7 @@
 //! went; and a renewal whose word is carried by one.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -281,6 +281,9 @@ async fn each_job_is_reported_as_it_went_and_the_light_goes_on() {
         ("slow.sh", "touch begun; sleep 5; touch done"),
     ])
     .await;
+    let handlers = light.path("handlers");
+    fs::write(handlers.join("notes.txt"), "no program").expect("a file");
+    symlink("/bin/true", handlers.join("outside.sh")).expect("a link");
     let one = |handler: &str, args: &[&str]| json!([step("One", handler, args)]);
     let hostile = ["; touch x", "$(id)", "a b"];
     for (steps, status, reason) in [
@@ -288,6 +291,16 @@ async fn each_job_is_reported_as_it_went_and_the_light_goes_on() {
             one("nowhere.sh", &[]),
             "REJECTED",
             "there is no handler nowhere.sh",
+        ),
+        (
+            one("notes.txt", &[]),
+            "REJECTED",
+            "notes.txt is no handler: it may not be executed",
+        ),
+        (
+            one("outside.sh", &[]),
+            "REJECTED",
+            "outside.sh is no handler: it is a link out",
         ),
         (one("../args.sh", &[]), "REJECTED", "no handler's name"),
         (one("args.sh; reboot", &[]), "REJECTED", "no handler's name"),
