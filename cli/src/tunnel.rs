@@ -2,8 +2,8 @@
 //! reason. A tunnel's token goes into a file for its owner's eyes only, and is
 //! never printed.
 
-use std::fs::{OpenOptions, Permissions};
-use std::io::Write as _;
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::api::{Api, Call};
 use crate::failure::{Exit, Failure};
 use crate::keys::{at, read_secret, token};
 use crate::output::{self, Format};
-use crate::proxy::{self, Cut, Endpoint, Listen, Way};
+use crate::proxy::{self, Cut, Endpoint, Listen, Told, Way};
 use crate::settings::Target;
 
 /// The largest page asked for.
@@ -40,6 +40,10 @@ pub(crate) enum Command {
     /// Close a tunnel, for good
     Close(Named),
     /// Listen here, and carry what connects through a tunnel
+    ///
+    /// One client of each service at a time; another one is refused. A client that
+    /// has said all and only listens (nc -N) hears what comes until nothing has come
+    /// for five seconds: tunnels cannot tell a service that its client has said all.
     Connect(ConnectArguments),
 }
 
@@ -135,6 +139,7 @@ pub(crate) async fn run(
             Ok(Exit::Done)
         }
         Command::Rotate(arguments) => {
+            try_out(arguments.kept.token_file.as_deref())?;
             let call = Call::post(&["tunnels", &arguments.id, "rotation"]);
             let tunnel = connect().await?.send(call).await?.body;
             let tunnel = keep(tunnel, &arguments.kept, target)?;
@@ -158,6 +163,7 @@ async fn open(
     target: &Target,
     format: Format,
 ) -> Result<Exit, Failure> {
+    try_out(arguments.kept.token_file.as_deref())?;
     let mut body = json!({
         "services": arguments.services,
         "minutes": arguments.minutes,
@@ -222,18 +228,40 @@ fn keep(mut tunnel: Value, kept: &Kept, target: &Target) -> Result<Value, Failur
     Ok(tunnel)
 }
 
+/// Makes sure that a token can be kept before there is one: it is given once.
+/// Without a name the file will be in the working folder.
+fn try_out(file: Option<&Path>) -> Result<(), Failure> {
+    let file = file.unwrap_or(Path::new("tunnel.token"));
+    if file.is_dir() {
+        return Err(at(file)(io::ErrorKind::IsADirectory.into()));
+    }
+    let beside = beside(file);
+    let tried = owners_only(&beside).and_then(|_| std::fs::remove_file(&beside));
+    tried.map_err(at(file))
+}
+
+/// Where a file is written before it takes the place of the one that it replaces.
+fn beside(file: &Path) -> PathBuf {
+    file.with_extension("new")
+}
+
+fn owners_only(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    Ok(file)
+}
+
 /// Replaces what is in the file: the token before is worth nothing.
 fn write(file: &Path, token: &str) -> Result<(), Failure> {
-    let beside = file.with_extension("new");
+    let beside = beside(file);
     let written = || {
-        let mut options = OpenOptions::new();
-        let mut new = options
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&beside)?;
-        new.set_permissions(Permissions::from_mode(0o600))?;
+        let mut new = owners_only(&beside)?;
         new.write_all(token.as_bytes())?;
         new.sync_all()?;
         std::fs::rename(&beside, file)
@@ -367,14 +395,17 @@ async fn through(
     };
     let way = Way::new(endpoint, token);
     let connected = std::cell::Cell::new(false);
-    let cut = proxy::carry(&way, &arguments.listen, |ports| {
-        connected.set(true);
-        for (address, service) in ports {
-            if format.is_json() {
-                let (address, service) = (address.to_string(), service.as_str());
-                output::document(&json!({"listening": address, "service": service}));
-            } else {
-                output::line(&format!("{service} is at {address}"));
+    let cut = proxy::carry(&way, &arguments.listen, |told| match told {
+        Told::Note(note) => output::note(&note),
+        Told::There(ports) => {
+            connected.set(true);
+            for (address, service) in ports {
+                if format.is_json() {
+                    let (address, service) = (address.to_string(), service.as_str());
+                    output::document(&json!({"listening": address, "service": service}));
+                } else {
+                    output::line(&format!("{service} is at {address}"));
+                }
             }
         }
     })
@@ -414,9 +445,14 @@ mod tests {
         let name = format!("lamp-token-{}", std::process::id());
         let file = std::env::temp_dir().join(name).with_extension("token");
         for token in ["first", "second"] {
+            try_out(Some(&file)).unwrap();
             write(&file, token).unwrap();
             assert_eq!(read_secret(&file).unwrap().as_str(), token);
         }
         std::fs::remove_file(&file).unwrap();
+        try_out(Some(&file)).unwrap();
+        assert!(!file.exists() && !beside(&file).exists());
+        try_out(Some(&std::env::temp_dir())).unwrap_err();
+        try_out(Some(&file.join("token"))).unwrap_err();
     }
 }

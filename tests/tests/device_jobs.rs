@@ -2,7 +2,7 @@
 //! went; and a renewal whose word is carried by one.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -87,6 +87,14 @@ impl Running {
         self.process = Some(child);
     }
 
+    /// Switches it off, with no time for anything (SIGKILL).
+    fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
@@ -162,10 +170,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            let _ = process.kill();
-            let _ = process.wait();
-        }
+        self.kill();
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
@@ -276,6 +281,9 @@ async fn each_job_is_reported_as_it_went_and_the_light_goes_on() {
         ("slow.sh", "touch begun; sleep 5; touch done"),
     ])
     .await;
+    let handlers = light.path("handlers");
+    fs::write(handlers.join("notes.txt"), "no program").expect("a file");
+    symlink("/bin/true", handlers.join("outside.sh")).expect("a link");
     let one = |handler: &str, args: &[&str]| json!([step("One", handler, args)]);
     let hostile = ["; touch x", "$(id)", "a b"];
     for (steps, status, reason) in [
@@ -283,6 +291,16 @@ async fn each_job_is_reported_as_it_went_and_the_light_goes_on() {
             one("nowhere.sh", &[]),
             "REJECTED",
             "there is no handler nowhere.sh",
+        ),
+        (
+            one("notes.txt", &[]),
+            "REJECTED",
+            "notes.txt is no handler: it may not be executed",
+        ),
+        (
+            one("outside.sh", &[]),
+            "REJECTED",
+            "outside.sh is no handler: it is a link out",
         ),
         (one("../args.sh", &[]), "REJECTED", "no handler's name"),
         (one("args.sh; reboot", &[]), "REJECTED", "no handler's name"),
@@ -326,6 +344,23 @@ async fn each_job_is_reported_as_it_went_and_the_light_goes_on() {
     assert_eq!(connected, 1, "nothing of it cuts the light off");
 }
 
+#[tokio::test]
+async fn what_a_killed_light_left_running_does_not_run_beside_its_next() {
+    let cloud = &Cloud::open();
+    let script = "[ \"$LAMP_STEP_RUN\" -gt 1 ] && exit 0; touch begun; sleep 8; touch done";
+    let mut light = Running::start(&[("slow.sh", script)]).await;
+    let steps = json!([step("One", "slow.sh", &[])]);
+    let job = light.give(cloud, steps, Value::Null).await;
+    let work = light.path(&format!("keys/{}.jobs/work", light.thing));
+    appears(&work.join("begun")).await;
+    let begun = Instant::now();
+    light.kill();
+    light.switch_on();
+    light.ends(cloud, &job, "SUCCEEDED", "").await;
+    tokio::time::sleep(Duration::from_secs(9).saturating_sub(begun.elapsed())).await;
+    assert!(!work.join("done").exists(), "the handler was ended");
+}
+
 async fn appears(path: &Path) {
     let started = Instant::now();
     while !path.exists() {
@@ -365,10 +400,7 @@ async fn a_certificate_is_renewed_by_a_job_that_leaves_nothing() {
 
     // One that comes while the light is off waits for it, and so does the light
     // for nothing else.
-    light.process.take().map(|mut process| {
-        let _ = process.kill();
-        process.wait()
-    });
+    light.kill();
     let rotation = cloud.api(&ask).await.expect(202)["operationId"].clone();
     light.switch_on();
     let renewed = light.says("retired").await;

@@ -178,11 +178,14 @@ fn spec(body: &Value) -> Result<Spec, Failure> {
 
 impl Arguments {
     fn body(&self) -> Result<Value, Failure> {
-        let parameters: Map<_, _> = self
-            .parameters
-            .iter()
-            .map(|(name, value)| (name.clone(), Value::from(value.as_str())))
-            .collect();
+        let mut parameters = Map::new();
+        for (name, value) in &self.parameters {
+            let before = parameters.insert(name.clone(), value.as_str().into());
+            if before.is_some() {
+                let reason = format!("the parameter {name} is given twice");
+                return Err(Failure::usage(reason, "Give each one once."));
+            }
+        }
         let mut body = json!({
             "template": self.template, "parameters": parameters,
             "targets": self.targets()?, "dryRun": self.dry_run,
@@ -259,5 +262,36 @@ impl Rollout {
         body.entry("waves")
             .or_insert_with(|| usual_rollout()["waves"].take());
         Ok(Some(body.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn body(parameters: &[&str]) -> Result<Value, Failure> {
+        let line = ["run", "firmware", "--thing", "x"].iter().chain(parameters);
+        Line::parse_from(line).arguments.body()
+    }
+
+    #[test]
+    fn a_parameter_is_given_once() {
+        let given = body(&["-p", "version=2.4.0", "-p", "slot=a=b"]).unwrap();
+        let parameters = json!({"version": "2.4.0", "slot": "a=b"});
+        assert_eq!(given["parameters"], parameters);
+        let twice = body(&["-p", "version=2.4.0", "-p", "version=2.4.1"]).unwrap_err();
+        assert!(
+            twice.reason.contains("version is given twice"),
+            "{}",
+            twice.reason
+        );
     }
 }

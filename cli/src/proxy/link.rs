@@ -6,15 +6,16 @@
 //! the other end of the tunnel, and nothing piles up here.
 
 use std::collections::BTreeMap;
+use std::future::pending;
 use std::io;
 use std::time::Duration;
 
 use lamplighter_domain::tunnel::message::{Frames, Kind, Message};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::interval;
+use tokio::time::{interval, sleep};
 
 use super::websocket::{self, Reader, Writer};
 use super::{Cut, Side, Way};
@@ -25,6 +26,14 @@ const QUEUE: usize = 8;
 const PIECE: usize = 16 * 1024;
 /// Firewalls forget connections on which nothing is said for a minute or so.
 const PING_EVERY: Duration = Duration::from_secs(30);
+/// For an answer, or its next part, to a client that has said all. The protocol
+/// cannot tell the service so: it has the end of a stream for both directions
+/// only.
+const QUIET: Duration = if cfg!(test) {
+    Duration::from_secs(1)
+} else {
+    Duration::from_secs(5)
+};
 
 /// A live connection.
 pub(super) struct Link {
@@ -75,14 +84,15 @@ impl Link {
         let _ = self.out.send(message).await;
     }
 
-    /// A stream begins; one that the service had is over. `ended` is told when
-    /// this one is.
+    /// A stream begins; one that the service had is over. `client` is told when
+    /// the client has said all, which then is not the end of the stream, and is
+    /// dropped at that.
     pub(super) fn begin(
         &mut self,
         service: &str,
         id: i32,
         tcp: impl Future<Output = io::Result<TcpStream>> + Send + 'static,
-        ended: Option<oneshot::Sender<()>>,
+        client: Option<watch::Sender<bool>>,
     ) {
         let (to_tcp, from_tunnel) = mpsc::channel(QUEUE);
         self.open.insert(service.to_owned(), Stream { id, to_tcp });
@@ -90,11 +100,18 @@ impl Link {
         let (out, service) = (self.out.clone(), service.to_owned());
         self.tasks.spawn(async move {
             if let Ok(tcp) = tcp.await {
-                pipe(tcp, from_tunnel, &out, &service, id).await;
+                pipe(
+                    tcp,
+                    from_tunnel,
+                    &out,
+                    (service.as_str(), id),
+                    client.as_ref(),
+                )
+                .await;
             }
             let over = Message::of(Kind::StreamReset, &service, id);
             let _ = out.send(over).await;
-            drop(ended);
+            drop(client);
         });
     }
 
@@ -141,19 +158,23 @@ async fn say(mut writer: Writer, mut waiting: mpsc::Receiver<Message>) {
 }
 
 /// Carries a TCP connection until either side ends it. What has come through
-/// the tunnel by then is still delivered if it was the tunnel.
+/// the tunnel by then is still delivered if it was the tunnel; what is yet to
+/// come, if it was a client that may be waiting for an answer.
 async fn pipe(
     tcp: TcpStream,
     mut from_tunnel: mpsc::Receiver<Vec<u8>>,
     out: &mpsc::Sender<Message>,
-    service: &str,
-    id: i32,
+    (service, id): (&str, i32),
+    client: Option<&watch::Sender<bool>>,
 ) {
     let _ = tcp.set_nodelay(true);
     let (mut read, mut write) = tcp.into_split();
     let up = async {
         let mut buffer = vec![0; PIECE];
-        while let Ok(length @ 1..) = read.read(&mut buffer).await {
+        while let Ok(length) = read.read(&mut buffer).await {
+            if length == 0 {
+                return said_all(client).await;
+            }
             let data = Message::data(service, id, &buffer[..length]);
             if out.send(data).await.is_err() {
                 return;
@@ -161,7 +182,12 @@ async fn pipe(
         }
     };
     let down = async {
-        while let Some(bytes) = from_tunnel.recv().await {
+        loop {
+            let bytes = tokio::select! {
+                bytes = from_tunnel.recv() => bytes,
+                () = quiet(client) => None,
+            };
+            let Some(bytes) = bytes else { break };
             if write.write_all(&bytes).await.is_err() {
                 return;
             }
@@ -172,4 +198,24 @@ async fn pipe(
         () = up => {}
         () = down => {}
     }
+}
+
+/// A side has said all. If it is a client, the stream goes on.
+async fn said_all(client: Option<&watch::Sender<bool>>) {
+    if let Some(client) = client {
+        client.send_replace(true);
+        pending::<()>().await;
+    }
+}
+
+/// Waits until the client has said all, and then for as long as an answer may
+/// take.
+async fn quiet(client: Option<&watch::Sender<bool>>) {
+    let Some(client) = client else {
+        return pending().await;
+    };
+    let mut said_all = client.subscribe();
+    // It ends no sooner than the sender, which is here.
+    let _ = said_all.wait_for(|said_all| *said_all).await.is_ok();
+    sleep(QUIET).await;
 }

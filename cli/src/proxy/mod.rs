@@ -22,7 +22,7 @@ use crate::api::random;
 
 pub(crate) use destination::{Services, serve};
 pub(crate) use endpoint::Endpoint;
-pub(crate) use source::{Listen, carry};
+pub(crate) use source::{Listen, Told, carry};
 
 /// The time until a connection that broke off is tried again.
 const AGAIN_AFTER: Duration = Duration::from_millis(2500);

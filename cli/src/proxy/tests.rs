@@ -144,17 +144,34 @@ fn way(endpoint: &Endpoint, token: &str) -> Way {
 
 /// A tunnel whose SSH is at this address; answers where it is reached.
 async fn tunnel(ssh: String) -> SocketAddr {
+    told_tunnel(ssh).await.0
+}
+
+/// The same, with what is noted about it.
+async fn told_tunnel(ssh: String) -> (SocketAddr, mpsc::UnboundedReceiver<String>) {
     let endpoint = server().await;
     let destination = way(&endpoint, "destination");
     let services = Services::from([("SSH".to_owned(), ssh)]);
     tokio::spawn(async move { serve(&destination, &services, |_| {}).await });
-    let (told, mut heard) = mpsc::unbounded_channel();
+    let (there, mut heard) = mpsc::unbounded_channel();
+    let (note, noted) = mpsc::unbounded_channel();
     let source = way(&endpoint, "source");
     tokio::spawn(async move {
         let listen = ["0".parse().unwrap()];
-        carry(&source, &listen, |ports| told.send(ports[0].0).unwrap()).await
+        carry(&source, &listen, |told| match told {
+            Told::There(ports) => there.send(ports[0].0).unwrap(),
+            // Nobody may want to know.
+            Told::Note(text) => drop(note.send(text)),
+        })
+        .await
     });
-    timeout(PATIENCE, heard.recv()).await.unwrap().unwrap()
+    let address = timeout(PATIENCE, heard.recv()).await.unwrap().unwrap();
+    (address, noted)
+}
+
+async fn noted(notes: &mut mpsc::UnboundedReceiver<String>, text: &str) {
+    let note = timeout(PATIENCE, notes.recv()).await.unwrap().unwrap();
+    assert!(note.contains(text), "{note}");
 }
 
 async fn echoed(tcp: &mut TcpStream, sent: &[u8]) -> Vec<u8> {
@@ -175,6 +192,59 @@ async fn bytes_go_through_one_connection_after_the_other() {
         let sent: Vec<u8> = (0..size).map(|n: u32| n.to_le_bytes()[1]).collect();
         assert!(echoed(&mut tcp, &sent).await == sent, "{size}");
     }
+}
+
+#[tokio::test]
+async fn a_client_that_has_said_all_still_hears_the_rest() {
+    let mut tcp = TcpStream::connect(tunnel(echo().await).await)
+        .await
+        .unwrap();
+    let sent = vec![7; 1_000_000];
+    let (mut read, mut write) = tcp.split();
+    let mut back = Vec::new();
+    let both = async {
+        let say = async {
+            write.write_all(&sent).await.unwrap();
+            write.shutdown().await.unwrap();
+        };
+        tokio::join!(say, read.read_to_end(&mut back)).1
+    };
+    timeout(PATIENCE, both).await.unwrap().unwrap();
+    assert!(back == sent, "{} of {} bytes", back.len(), sent.len());
+}
+
+#[tokio::test]
+async fn a_second_client_is_refused_while_the_first_is_served() {
+    let (address, mut notes) = told_tunnel(echo().await).await;
+    let mut first = TcpStream::connect(address).await.unwrap();
+    assert_eq!(echoed(&mut first, b"first").await, b"first");
+    let mut second = TcpStream::connect(address).await.unwrap();
+    let read = timeout(PATIENCE, second.read(&mut [0; 1])).await.unwrap();
+    assert!(matches!(read, Ok(0)), "{read:?}");
+    noted(&mut notes, "one stream at a time").await;
+    assert_eq!(echoed(&mut first, b"still").await, b"still");
+    drop(first);
+    let mut third = TcpStream::connect(address).await.unwrap();
+    assert_eq!(echoed(&mut third, b"third").await, b"third");
+}
+
+#[tokio::test]
+async fn a_light_that_is_not_there_is_told_of() {
+    let endpoint = server().await;
+    let source = way(&endpoint, "source");
+    let (there, mut heard) = mpsc::unbounded_channel();
+    let (note, mut notes) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let listen = ["0".parse().unwrap()];
+        carry(&source, &listen, |told| match told {
+            Told::There(ports) => there.send(ports[0].0).unwrap(),
+            Told::Note(text) => note.send(text).unwrap(),
+        })
+        .await
+    });
+    let address = timeout(PATIENCE, heard.recv()).await.unwrap().unwrap();
+    let _client = TcpStream::connect(address).await.unwrap();
+    noted(&mut notes, "nothing has come back").await;
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use lamplighter_domain::rotation::job::HANDLER;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::leftovers;
 use super::process;
 use super::protocol::{self, Ask, Told};
 use super::record::Record;
@@ -171,7 +172,11 @@ impl Agent {
         };
         // What an earlier handler wished for is not this one's wish.
         let _ = self.record.wants_restart();
-        let command = process::command(run, &folder, &self.record.work(), user);
+        let mark = self.state.progress.as_ref().and_then(leftovers::mark);
+        let Some(mark) = mark else {
+            return not_started("it was not stored as begun".to_owned());
+        };
+        let command = process::command(run, &mark, &folder, &self.record.work(), user);
         Work::Handler(Task::spawn(process::run(command, self.settings.patience)))
     }
 

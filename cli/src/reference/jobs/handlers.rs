@@ -1,7 +1,8 @@
 //! What a device lets jobs run, and as whom.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -35,27 +36,59 @@ pub(crate) struct User {
 impl Settings {
     /// What jobs may do now. The folder is looked at for each job.
     pub(super) fn rules(&self) -> Rules {
-        let mut handlers = self.handlers.as_deref().map(programs).unwrap_or_default();
-        handlers.push(HANDLER.to_owned());
+        let entries = self.handlers.as_deref().map(entries).unwrap_or_default();
+        let handler = |(name, why): &(String, Option<String>)| why.is_none().then(|| name.clone());
+        let mut handlers: BTreeSet<_> = entries.iter().filter_map(handler).collect();
+        handlers.insert(HANDLER.to_owned());
+        let unfit = entries
+            .into_iter()
+            .filter_map(|(name, why)| Some((name, why?)));
         let folder = self.handlers.as_deref().and_then(Path::to_str);
         Rules {
-            handlers: handlers.into_iter().collect(),
+            handlers,
+            unfit: unfit.collect(),
             folders: folder.map(str::to_owned).into_iter().collect(),
             users: self.users.keys().cloned().collect(),
         }
     }
 }
 
-/// The programs in a folder.
-fn programs(folder: &Path) -> Vec<String> {
+/// What is in a folder of handlers, and for what is none, why not.
+fn entries(folder: &Path) -> Vec<(String, Option<String>)> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries
-        .filter(|entry| {
-            fs::metadata(entry.path())
-                .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            Some((name, unfit(folder, &entry.path())))
         })
-        .filter_map(|entry| entry.file_name().into_string().ok())
         .collect()
+}
+
+/// Why a file is no handler. The folder is the only one, so a link does not lead
+/// out of it.
+fn unfit(folder: &Path, entry: &Path) -> Option<String> {
+    let (within, about) = match look(folder, entry) {
+        Ok(found) => found,
+        Err(error) => return Some(error.to_string()),
+    };
+    let why = if !within {
+        "it is a link out of the folder of handlers"
+    } else if about.is_dir() {
+        "it is a folder"
+    } else if !about.is_file() {
+        "it is no file"
+    } else if about.permissions().mode() & 0o111 == 0 {
+        "it may not be executed (chmod +x)"
+    } else {
+        return None;
+    };
+    Some(why.to_owned())
+}
+
+/// Whether an entry is in the folder, and what it is, links followed.
+fn look(folder: &Path, entry: &Path) -> io::Result<(bool, fs::Metadata)> {
+    let (folder, file) = (fs::canonicalize(folder)?, fs::canonicalize(entry)?);
+    Ok((file.starts_with(folder), fs::metadata(file)?))
 }
 
 /// The folder of handlers, as an absolute path.
@@ -121,6 +154,8 @@ fn user(line: &str) -> Option<(String, User)> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
     use crate::reference::testing::Scratch;
 
@@ -154,14 +189,33 @@ mod tests {
         put("a.sh", 0o755);
         put("notes.txt", 0o644);
         fs::create_dir(scratch.path().join("more")).unwrap();
+        let elsewhere = Scratch::new();
+        for (name, original) in [
+            ("b.sh", Path::new("a.sh")),
+            ("out.sh", elsewhere.path()),
+            ("sh", Path::new("/bin/sh")),
+            ("lost.sh", Path::new("nowhere")),
+        ] {
+            symlink(original, scratch.path().join(name)).unwrap();
+        }
         let settings = Settings {
             directory: scratch.path().to_owned(),
             handlers: Some(folder(scratch.path()).unwrap()),
             users: BTreeMap::new(),
             patience: Duration::from_secs(1),
         };
-        let handlers: Vec<_> = settings.rules().handlers.into_iter().collect();
-        assert_eq!(handlers, ["a.sh", HANDLER]);
+        let rules = settings.rules();
+        let handlers: Vec<_> = rules.handlers.into_iter().collect();
+        assert_eq!(handlers, ["a.sh", "b.sh", HANDLER]);
+        for (name, why) in [
+            ("notes.txt", "executed"),
+            ("more", "a folder"),
+            ("out.sh", "a link out"),
+            ("sh", "a link out"),
+            ("lost.sh", "No such file"),
+        ] {
+            assert!(rules.unfit[name].contains(why), "{name}: {:?}", rules.unfit);
+        }
         let none = Settings {
             handlers: None,
             ..settings

@@ -3,13 +3,15 @@
 //!
 //! Every decision is [`Progress`](lamplighter_domain::job::execution::Progress)'s.
 //! Around it, from the disk outwards: `record` says which files, `handlers` what
-//! jobs may run, `process` runs it, `protocol` reads and writes AWS's messages,
+//! jobs may run, `process` runs it, `leftovers` ends what a killed `lamp` left
+//! running, `protocol` reads and writes AWS's messages,
 //! and `agent` stores each decision before it is acted on. The agent is a task
 //! of its own: a handler runs on while the device is disconnected, or changes
 //! its certificate.
 
 mod agent;
 mod handlers;
+mod leftovers;
 mod process;
 mod protocol;
 mod record;
@@ -25,7 +27,7 @@ use lamplighter_domain::names::{OperationId, ThingName};
 use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::Wire;
+use super::{Line, News, Wire, device};
 use crate::api::random;
 use crate::failure::Failure;
 use agent::{Agent, State};
@@ -73,7 +75,8 @@ pub(super) struct Jobs {
 }
 
 impl Jobs {
-    /// The light starts.
+    /// The light starts. What the step that was cut off has left running is
+    /// ended first: it may be writing the firmware.
     ///
     /// # Errors
     /// When the disk fails.
@@ -85,6 +88,16 @@ impl Jobs {
         wire: &Wire,
     ) -> Result<Self, Failure> {
         let record = Record::open(&settings.directory, thing)?;
+        if let Some(mark) = record.progress()?.as_ref().and_then(leftovers::mark)
+            && !leftovers::end(&mark)
+        {
+            let reason = "what a step left running cannot be ended".to_owned();
+            let _ = wire.send(Line {
+                at: device::now(),
+                thing_name: thing.clone(),
+                news: News::Warned { reason },
+            });
+        }
         let firmware = record.firmware(first_firmware)?.into();
         let (say, heard) = unbounded_channel();
         let (order, orders) = unbounded_channel();

@@ -13,6 +13,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep_until};
 
 use super::handlers::User;
+use super::leftovers::MARK;
 
 /// Where a handler's own programs are looked for.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -20,14 +21,22 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// hold its output open for ever.
 const DRAIN: Duration = Duration::from_millis(500);
 
-/// The command for a handler in a folder. Its arguments reach it as they are.
-pub(super) fn command(run: &Run, folder: &Path, within: &Path, user: Option<User>) -> Command {
+/// The command for a handler in a folder. Its arguments reach it as they are,
+/// and so does the mark to all that it starts.
+pub(super) fn command(
+    run: &Run,
+    mark: &str,
+    folder: &Path,
+    within: &Path,
+    user: Option<User>,
+) -> Command {
     let mut command = Command::new(folder.join(&run.handler));
     command
         .args(&run.args)
         .env_clear()
         .env("PATH", PATH)
         .envs(run.env.iter().map(|(name, value)| (name, value)))
+        .env(MARK, mark)
         .current_dir(within)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -154,7 +163,7 @@ mod tests {
                 ("LAMP_STEP_BOOT", String::new()),
             ],
         };
-        let command = command(&handler, scratch.path(), scratch.path(), user);
+        let command = command(&handler, "mark", scratch.path(), scratch.path(), user);
         let started = Instant::now();
         let (exit, _) = run(command, patience).await;
         let said = fs::read_to_string(scratch.path().join("said")).unwrap_or_default();

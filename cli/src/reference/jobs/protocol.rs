@@ -153,6 +153,7 @@ mod tests {
     fn offered() -> Progress {
         let rules = super::super::handlers::Rules {
             handlers: ["a.sh".to_owned()].into(),
+            unfit: [].into(),
             folders: [].into(),
             users: [].into(),
         };

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 
 use lamplighter_domain::rotation::job::HANDLER;
 use serde_json::json;
@@ -10,7 +11,6 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::reference::testing::{Scratch, thing};
-use crate::reference::{Line, News};
 
 const BASE: &str = "$aws/things/x/jobs/";
 const SOON: Duration = Duration::from_millis(50);
@@ -257,6 +257,26 @@ async fn a_step_that_the_power_cuts_off_is_begun_again_and_told_so() {
     bench.restart();
     assert_eq!(bench.end().await, "SUCCEEDED");
     assert_eq!(bench.file("runs"), "1\n2\n");
+}
+
+/// A handler that a killed `lamp` could not end: it bears what the step's did.
+#[tokio::test]
+async fn what_a_killed_light_left_running_ends_before_the_step_begins_again() {
+    let script = "echo $LAMP_STEP_ID > mark; [ \"$LAMP_STEP_RUN\" -gt 1 ] || sleep 30";
+    let mut bench = Bench::of(&[step("one", "a.sh", &[])]).handler("a.sh", script);
+    bench.jobs.say(Heard::Listening);
+    bench.step().await;
+    while bench.file("mark").trim().is_empty() {
+        tokio::time::sleep(SOON).await;
+    }
+    let mut left = std::process::Command::new("sleep");
+    left.arg("30")
+        .env(leftovers::MARK, bench.file("mark").trim())
+        .process_group(0);
+    let mut left = left.spawn().unwrap();
+    bench.restart();
+    assert_eq!(left.wait().unwrap().signal(), Some(9));
+    assert_eq!(bench.end().await, "SUCCEEDED");
 }
 
 #[tokio::test]

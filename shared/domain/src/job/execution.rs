@@ -31,7 +31,9 @@ const MOST_IGNORED: usize = 10;
 pub struct Rules {
     /// The handlers in its folder.
     pub handlers: BTreeSet<String>,
-    /// Other folders from which it runs handlers.
+    /// What is in its folder and is no handler, and why not.
+    pub unfit: BTreeMap<String, String>,
+    /// The names of that folder, which is the only one.
     pub folders: BTreeSet<String>,
     /// The users as whom it runs them; without one it runs them as its own.
     pub users: BTreeSet<String>,
@@ -142,27 +144,30 @@ impl Rules {
         for action in document.actions() {
             let handler = &action.handler;
             let name = &action.name;
-            let refused = |what: String| {
+            let refused = |what: &str| {
                 let kind = crate::failure::Kind::Denied;
                 Err(Failure::new(
                     kind,
-                    what,
+                    format!("step {name}: {what}"),
                     "Send a job for what is on the device.",
                 ))
             };
-            match &handler.path {
-                None if !self.handlers.contains(&handler.name) => {
-                    return refused(format!("step {name}: there is no handler {}", handler.name));
-                }
-                Some(path) if !self.folders.contains(path.trim_end_matches('/')) => {
-                    return refused(format!("step {name}: no handlers are run from {path}"));
-                }
-                _ => {}
+            if let Some(path) = &handler.path
+                && !self.folders.contains(path.trim_end_matches('/'))
+            {
+                return refused(&format!("no handlers are run from {path}"));
+            }
+            if !self.handlers.contains(&handler.name) {
+                let handler = &handler.name;
+                return refused(&match self.unfit.get(handler) {
+                    Some(why) => format!("{handler} is no handler: {why}"),
+                    None => format!("there is no handler {handler}"),
+                });
             }
             if let Some(user) = &action.run_as_user
                 && !self.users.contains(user)
             {
-                return refused(format!("step {name}: nothing is run as {user}"));
+                return refused(&format!("nothing is run as {user}"));
             }
         }
         Ok(())

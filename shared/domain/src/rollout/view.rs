@@ -1,5 +1,7 @@
 //! A rollout as people see it: what `GET /jobs/{jobId}` answers.
 
+mod alike;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -13,6 +15,7 @@ use crate::failure::Failure;
 use crate::listing::{decoded, once, read_limit};
 use crate::names::ThingName;
 use crate::time::Moment;
+use alike::alike;
 
 const MINUTE_MILLIS: u64 = 60_000;
 /// How many reasons are told apart; the rest are counted together.
@@ -104,7 +107,7 @@ pub struct FailureGroup {
 }
 
 /// Groups failures, and those that had left, by their reason, the most frequent
-/// first. Numbers that differ from device to device make no other reason.
+/// first. Numbers and names that differ from device to device make no other reason.
 pub fn failures<'a>(rows: impl Iterator<Item = &'a Execution>, spec: &Spec) -> Vec<FailureGroup> {
     let mut groups: BTreeMap<(Class, String), FailureGroup> = BTreeMap::new();
     for row in rows {
@@ -116,7 +119,7 @@ pub fn failures<'a>(rows: impl Iterator<Item = &'a Execution>, spec: &Spec) -> V
         let reason = match status {
             Class::Unconfirmed => "its shadow does not report the firmware".to_owned(),
             Class::Left => "it had left the targets before its turn".to_owned(),
-            _ => alike(said),
+            _ => alike(said, row.thing_name.as_str()),
         };
         let group = groups
             .entry((status, reason.clone()))
@@ -143,23 +146,6 @@ pub fn failures<'a>(rows: impl Iterator<Item = &'a Execution>, spec: &Spec) -> V
         });
     }
     groups
-}
-
-/// The reason with its numbers as `#`, so that "at byte 17" is one reason.
-fn alike(reason: &str) -> String {
-    let mut text = String::new();
-    for c in reason.chars() {
-        match c {
-            c if c.is_ascii_digit() && text.ends_with('#') => {}
-            c if c.is_ascii_digit() => text.push('#'),
-            c => text.push(c),
-        }
-    }
-    if text.is_empty() {
-        "no reason given".to_owned()
-    } else {
-        text
-    }
 }
 
 /// How many jobs a page of them has, and after which it begins, by a query

@@ -8,6 +8,7 @@ fn rules() -> Rules {
     let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     Rules {
         handlers: set(&["a.sh", "b.sh", "reboot.sh"]),
+        unfit: [("notes.txt".to_owned(), "it may not be run".to_owned())].into(),
         folders: set(&["/opt/jobs"]),
         users: set(&["lamp"]),
     }
@@ -142,7 +143,8 @@ fn lines_on_standard_error_count_where_the_document_says_so() {
 fn what_the_device_will_not_do_is_rejected_before_the_first_step() {
     let handler = |name| json!({"version": "1.0", "steps": [step("one", "a.sh", json!({})), step("two", name, json!({}))]});
     let action = |more| json!({"version": "1.0", "steps": [step("one", "a.sh", more)]});
-    let from = |path| action(json!({"input": {"handler": "x.sh", "path": path}}));
+    let input = |name, path| action(json!({"input": {"handler": name, "path": path}}));
+    let from = |path| input("a.sh", path);
     for (document, reason) in [
         (handler("c.sh"), "there is no handler c.sh"),
         (handler("../a.sh"), "no handler's name"),
@@ -150,6 +152,11 @@ fn what_the_device_will_not_do_is_rejected_before_the_first_step() {
         (handler("$(id)"), "no handler's name"),
         (from("/opt/jobs/../../bin"), "no folder"),
         (from("/bin"), "run from /bin"),
+        (
+            handler("notes.txt"),
+            "step two: notes.txt is no handler: it may not be run",
+        ),
+        (input("c.sh", "/opt/jobs"), "there is no handler c.sh"),
         (
             action(json!({"runAsUser": "root"})),
             "nothing is run as root",
