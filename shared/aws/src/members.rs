@@ -1,43 +1,27 @@
 //! Member rows and counts, as they follow from the changes of memberships.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{Delete, Put, Update};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use lamplighter_domain::Failure;
 use lamplighter_domain::building::Change;
 use lamplighter_domain::catalog::DefinitionRow;
 use lamplighter_domain::membership::{MemberRow, Step, member_shard};
 use lamplighter_domain::names::{GroupName, JobTemplateName};
-use lamplighter_domain::{Failure, Kind};
 
 use crate::clock;
 use crate::table::{self, Key, Table};
 
 /// How many groups of a device are worked on at once.
 const AT_ONCE: usize = 8;
-/// Devices that enter one group at one moment change the same count.
-const MOST_TRIES: u32 = 6;
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// Ensures the rows of one device's steps, which are of different groups.
 pub(crate) async fn derive(table: &Table, steps: &[Step]) -> Result<(), Failure> {
-    stream::iter(steps.iter().map(|step| derive_one(table, step)))
+    stream::iter(steps.iter().map(|step| change(table, step)))
         .buffer_unordered(AT_ONCE)
         .try_collect()
         .await
-}
-
-async fn derive_one(table: &Table, step: &Step) -> Result<(), Failure> {
-    for attempt in 1.. {
-        match change(table, step).await {
-            Err(failure) if failure.kind == Kind::Busy && attempt < MOST_TRIES => {
-                tokio::time::sleep(PAUSE * 2_u32.pow(attempt)).await;
-            }
-            done => return done,
-        }
-    }
-    Ok(())
 }
 
 /// The row, its partition's count and what followers read change together. Where
@@ -78,8 +62,9 @@ async fn change(table: &Table, step: &Step) -> Result<(), Failure> {
     let told = Put::builder()
         .table_name(&table.name)
         .set_item(Some(table::write(&key, &told.row)?));
+    // Devices that enter one group at one moment change the same count.
     table
-        .transact(vec![row, table::update(count)?, table::put(told)?])
+        .transact_among_others(vec![row, table::update(count)?, table::put(told)?])
         .await
         .map(drop)
 }

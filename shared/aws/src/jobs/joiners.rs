@@ -1,8 +1,7 @@
 //! Those that join a job's group, or enter it, after its list was made.
 
-use std::time::Duration;
-
 use aws_sdk_dynamodb::types::{ConditionCheck, Put, Update};
+use lamplighter_domain::Failure;
 use lamplighter_domain::device::DeviceRecord;
 use lamplighter_domain::membership::MemberRow;
 use lamplighter_domain::names::{GroupName, ThingName};
@@ -10,7 +9,6 @@ use lamplighter_domain::rollout::Rollout;
 use lamplighter_domain::rollout::target::admit;
 use lamplighter_domain::rollout::wave::Cursor;
 use lamplighter_domain::time::Moment;
-use lamplighter_domain::{Failure, Kind};
 
 use super::Jobs;
 use super::listing::{Target, place};
@@ -19,10 +17,6 @@ use crate::clock;
 use crate::failure;
 use crate::job_views::{self, Kept};
 use crate::table::{self, ENTER_FOLLOWER, FOLLOWER, Key, group_partition};
-
-/// How often one is listed while others are.
-const MOST_TRIES: u32 = 6;
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// The place of one who joined at this moment: after all who were there, and
 /// after those who joined before.
@@ -128,16 +122,8 @@ impl Jobs {
             table::put(listed)?,
             table::update(joined)?,
         ];
-        for attempt in 1.. {
-            match self.table.transact(changes.clone()).await {
-                // Others join at the same moment, and are counted in the same row.
-                Err(failure) if failure.kind == Kind::Busy && attempt < MOST_TRIES => {
-                    tokio::time::sleep(PAUSE * 2_u32.pow(attempt)).await;
-                }
-                done => return done.map(drop),
-            }
-        }
-        Ok(())
+        // Others join at the same moment, and are counted in the same row.
+        self.table.transact_among_others(changes).await.map(drop)
     }
 
     /// A group and all below it.
