@@ -321,7 +321,9 @@ impl World {
                 Take::Mine => true,
                 Take::Left(row, deltas) => {
                     self.rows.insert(thing.clone(), row);
-                    deltas.into_iter().for_each(|delta| self.count(Some(delta)));
+                    for delta in deltas {
+                        self.count(Some(delta));
+                    }
                     false
                 }
                 Take::New(row, delta) => {
