@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 # Enough for the longest test run; a cloud that stays up for days forgets the oldest.
@@ -53,7 +53,7 @@ class CallLog:
     def listed(self, **wanted: str) -> list[dict[str, Any]]:
         """The calls whose named fields have the given values."""
         calls = self._traces.get(wanted["trace"], ()) if "trace" in wanted else self._calls
-        return [asdict(call) for call in calls
+        return [vars(call) for call in calls
                 if all(getattr(call, name) == value for name, value in wanted.items())]
 
     def _forget_oldest(self) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections import defaultdict
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from local.call_log import Call
@@ -51,12 +52,14 @@ class Fault:
         )
 
 
-@dataclass
 class FaultRules:
     """All faults that were set, spent ones included."""
 
-    _faults: list[Fault] = field(default_factory=list)
-    _made: int = 0
+    def __init__(self) -> None:
+        self._faults: dict[int, Fault] = {}
+        self._made = 0
+        # Tests set thousands, each for a trace of its own. Those of no trace are under None.
+        self._unspent: defaultdict[str | None, list[Fault]] = defaultdict(list)
 
     def add(self, wanted: dict[str, Any]) -> Fault:
         """Set a fault as the control endpoint describes it."""
@@ -73,21 +76,26 @@ class FaultRules:
             raise BadFault("name a trace, a function or an operation")
         self._made += 1
         fault = Fault(id=self._made, **wanted)
-        self._faults.append(fault)
+        self._faults[fault.id] = fault
+        self._unspent[fault.trace].append(fault)
         return fault
 
     def take(self, call: Call, mentioned: str) -> Fault | None:
         """The first fault that strikes this call; it is one nearer to being spent."""
-        for fault in self._faults:
+        may_fit = [*self._unspent.get(None, ()), *(self._unspent.get(call.trace, ()) if call.trace else ())]
+        for fault in sorted(may_fit, key=lambda each: each.id):
             if fault.strikes(call, mentioned):
                 fault.fired += 1
+                if fault.fired == fault.times:
+                    self._unspent[fault.trace].remove(fault)
                 return fault
         return None
 
     def clear(self) -> None:
         """Strike no more."""
         self._faults.clear()
+        self._unspent.clear()
 
-    def listed(self) -> list[dict[str, Any]]:
-        """Every fault, with how often it fired."""
-        return [asdict(fault) for fault in self._faults]
+    def listed(self, only: int | None = None) -> list[dict[str, Any]]:
+        """Every fault or one of them, with how often it fired."""
+        return [vars(fault) for fault in self._faults.values() if only in (None, fault.id)]

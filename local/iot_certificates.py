@@ -16,9 +16,11 @@ it, the mode is SNI_ONLY) are AWS's own.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from ministack.services import iot
 
@@ -42,6 +44,9 @@ def install() -> None:
         refusal = _registration_refusal(payload)
         return refusal or await register(payload, qp, without_ca=without_ca)
 
+    # For each certificate the emulator reads its authority's key, and proves the
+    # primes anew: longer work than all else of the call.
+    serialization.load_pem_private_key = lru_cache(maxsize=8)(serialization.load_pem_private_key)
     iot._handle_certificate = handle_certificate
     iot._register_certificate = register_certificate
 
