@@ -450,7 +450,10 @@ fn commands() {
     for phase in [Phase::Done, Phase::Stopped] {
         row.phase = phase;
         assert_eq!(row.obey(Command::Approve(2), now).unwrap(), Change::None);
-        assert!(row.obey(Command::Approve(1), now).is_err(), "it began by itself");
+        assert!(
+            row.obey(Command::Approve(1), now).is_err(),
+            "it began by itself"
+        );
         assert!(row.obey(Command::Approve(3), now).is_err());
         row.spec.approval = false;
         assert!(row.obey(Command::Approve(2), now).is_err(), "nobody had to");

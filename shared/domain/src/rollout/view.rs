@@ -54,6 +54,9 @@ pub struct RolloutView {
     ends_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     ended_at: Option<String>,
+    /// How many events were too many for its trail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    events_untold: Option<u32>,
 }
 
 /// The wave under way.
@@ -217,6 +220,7 @@ impl RolloutView {
             started_at: rollout.started_at.rfc3339(),
             ends_at: rollout.ends_at.rfc3339(),
             ended_at: rollout.ended_at.map(Moment::rfc3339),
+            events_untold: Some(rollout.trail.untold).filter(|untold| *untold > 0),
         }
     }
 }
@@ -357,7 +361,9 @@ mod tests {
         let hour = 60 * MINUTE_MILLIS;
         let now = Moment(12 * hour);
         let mut sent = json!({"waves": [10]});
-        sent.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        sent.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
         let spec = Spec::read("", sent).unwrap();
         let start = Rollout::start(RolloutId::from_key("a"), spec, now);
         let mut rollout = start.listed(100, None, true, now);

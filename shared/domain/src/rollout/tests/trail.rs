@@ -27,9 +27,7 @@ fn check(more: Value, tally: Tally, later: u64, told: &[Value]) {
 
 #[test]
 fn a_waves_end_and_what_follows_it() {
-    let ended = |end: &str, by: &str, counts: Value| {
-        json!({"what": "waveEnded", "by": by, "wave": 1, "end": end, "counts": counts})
-    };
+    let ended = |end: &str, by: &str, counts: Value| json!({"what": "waveEnded", "by": by, "wave": 1, "end": end, "counts": counts});
     let by = "the job";
     let day = 24 * 60;
     check(json!({}), tally(9, 0, 0), 1, &[]);
@@ -52,7 +50,8 @@ fn a_waves_end_and_what_follows_it() {
         by,
         json!({"succeeded": 3, "failed": 2, "unreached": 5}),
     );
-    let reason = "wave 1 did not pass: too many of its devices failed: 2 of 10 failed, at most 10% may";
+    let reason =
+        "wave 1 did not pass: too many of its devices failed: 2 of 10 failed, at most 10% may";
     check(
         json!({"mostFailedPercent": 10, "approval": true}),
         tally(3, 2, 0),
@@ -71,8 +70,7 @@ fn a_waves_end_and_what_follows_it() {
             json!({"what": "stopped", "by": by, "reason": reason}),
         ],
     );
-    let reason =
-        "wave 1 did not pass: too many of its devices were not reached: 6 of 10 were not, at most 50% may";
+    let reason = "wave 1 did not pass: too many of its devices were not reached: 6 of 10 were not, at most 50% may";
     check(
         json!({"mostUnreachedPercent": 50}),
         tally(4, 0, 0),
@@ -88,7 +86,11 @@ fn a_waves_end_and_what_follows_it() {
         tally(4, 1, 5),
         1,
         &[
-            ended("COMPLETE", by, json!({"succeeded": 4, "failed": 1, "removed": 5})),
+            ended(
+                "COMPLETE",
+                by,
+                json!({"succeeded": 4, "failed": 1, "removed": 5}),
+            ),
             json!({"what": "paused", "by": by, "reason": reason}),
         ],
     );
@@ -180,7 +182,10 @@ fn a_trail_begins_with_who_asked_and_is_bounded() {
     assert_eq!(stored.last().unwrap().0, MOST_EVENTS);
     assert_eq!((stored.len(), before.trail.untold), (499, 501));
     let written = serde_json::to_string(&stored[0].1).unwrap();
-    assert_eq!(serde_json::from_str::<Event>(&written).unwrap(), stored[0].1);
+    assert_eq!(
+        serde_json::from_str::<Event>(&written).unwrap(),
+        stored[0].1
+    );
 }
 
 /// A row of before there was a trail has none, and goes on with one.
@@ -189,6 +194,12 @@ fn a_row_without_a_trail_is_read() {
     let row = running(spec(json!({})), 10);
     let mut old = json!(row);
     assert!(old.as_object_mut().unwrap().remove("trail").is_some());
-    assert!(old["wave"].as_object_mut().unwrap().remove("late").is_some());
+    assert!(
+        old["wave"]
+            .as_object_mut()
+            .unwrap()
+            .remove("late")
+            .is_some()
+    );
     assert_eq!(serde_json::from_value::<Rollout>(old).unwrap(), row);
 }
