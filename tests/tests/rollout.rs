@@ -465,9 +465,13 @@ async fn what_cannot_be_is_refused_before_anything_is_sent() {
     let ask = Ask::new("POST", "/jobs").text(body.to_string());
     let forecast = deliver(cloud, &ask).await.expect(200);
     assert_eq!(forecast["waves"][0]["things"], json!(lights.things));
+}
 
-    // The same key is the same job, and no other.
-    body["dryRun"] = false.into();
+#[tokio::test]
+async fn one_key_is_one_job_and_no_key_is_another_each_time() {
+    let cloud = &Cloud::open();
+    let lights = Lights::new(cloud, 2).await;
+    let mut body = lights.blink(lights.all(), json!({"waves": ["100%"]}));
     body["idempotencyKey"] = lights.org.of("key").into();
     let ask = Ask::new("POST", "/jobs").text(body.to_string());
     let job = deliver(cloud, &ask).await.expect(202)["jobId"].clone();
@@ -475,6 +479,18 @@ async fn what_cannot_be_is_refused_before_anything_is_sent() {
     body["rollout"] = json!({"waves": [1]});
     let ask = Ask::new("POST", "/jobs").text(body.to_string());
     deliver(cloud, &ask).await.expect(409);
+    // Without one each request is a job of its own.
+    body.as_object_mut()
+        .expect("a body")
+        .remove("idempotencyKey");
+    let ask = Ask::new("POST", "/jobs").text(body.to_string());
+    let [one, other] = [0; 2].map(async |_| {
+        let job = deliver(cloud, &ask).await.expect(202)["jobId"].clone();
+        let id = job.as_str().expect("an id").to_owned();
+        told(cloud, &id, "cancel", json!({"running": true})).await;
+        id
+    });
+    assert_ne!(one.await, other.await);
     let job = job.as_str().expect("an id");
     wave(cloud, job, 1, 2).await;
     told(cloud, job, "cancel", json!({"running": true})).await;

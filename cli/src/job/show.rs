@@ -57,8 +57,12 @@ pub(super) fn job(job: &Value) {
 
 /// What happened to it, and who did it.
 fn trail(job: &Value) {
+    let events = job["events"].as_array().map_or(&[][..], Vec::as_slice);
+    if events.is_empty() {
+        return;
+    }
     let mut table = output::table(&["when", "what", "by"]);
-    for event in job["events"].as_array().into_iter().flatten() {
+    for event in events {
         table.add_row([
             output::plain(&event["at"]),
             happened(event),

@@ -125,8 +125,7 @@ fn a_job_is_followed_until_somebody_has_to_decide() {
 #[test]
 fn a_job_that_is_sent_again_is_one_job() {
     let service = Service::answering(|n| match n {
-        0 => Reply::lost(),
-        1 => Reply::new(202, json!({ "jobId": "job-1", "status": "LISTING" })),
+        1 => Reply::new(202, job("LISTING", 0)),
         _ => Reply::lost(),
     });
     let arguments = ["job", "run", "blink", "--thing", "x"];

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::tally::Tally;
 use super::view::Counts;
-use super::wave::End;
+use super::wave::{End, Made};
 use super::{Command, Reason, Rollout};
 use crate::time::Moment;
 
@@ -250,13 +250,10 @@ fn of_course(
 }
 
 fn began(before: &Rollout, after: &Rollout) -> Option<(What, &'static str)> {
-    let begun = |rollout: &Rollout| {
-        let wave = rollout.wave.as_ref()?;
-        wave.started_at.map(|_| wave.number)
-    };
     let wave = after.wave.as_ref()?;
-    let began = begun(after).is_some() && begun(before) != begun(after);
-    began.then(|| {
+    let same = before.wave.as_ref().filter(|old| old.number == wave.number);
+    let known = same.is_some_and(|old| old.started_at.is_some());
+    (wave.started_at.is_some() && !known).then(|| {
         let what = What::WaveBegan {
             wave: wave.number,
             devices: wave.taken,
@@ -268,7 +265,6 @@ fn began(before: &Rollout, after: &Rollout) -> Option<(What, &'static str)> {
 
 /// A wave has ended to which a job may have been given.
 fn wave_ended(before: &Rollout, after: &Rollout, tally: &Tally) -> Option<(What, &'static str)> {
-    use super::wave::Made;
     let wave = before.wave.as_ref().filter(|wave| wave.job != Made::No)?;
     if after.wave.as_ref().map(|wave| wave.number) == Some(wave.number) {
         return None;
