@@ -114,6 +114,19 @@ pub async fn seen(cloud: &Cloud, job: &str) -> Value {
     deliver(cloud, &ask).await.expect(200)
 }
 
+/// What a job's trail tells, in its words, with the waves.
+pub fn happened(seen: &Value) -> Vec<String> {
+    let events = seen["events"].as_array().expect("a trail");
+    let words = events.iter().map(|event| {
+        let what = event["what"].as_str().expect("a word");
+        match event["wave"].as_u64() {
+            Some(wave) => format!("{what} {wave}"),
+            None => what.to_owned(),
+        }
+    });
+    words.collect()
+}
+
 /// Tells a job something.
 pub async fn told(cloud: &Cloud, job: &str, command: &str, body: Value) -> Value {
     let ask = Ask::new("POST", format!("/jobs/{job}/{command}")).text(body.to_string());

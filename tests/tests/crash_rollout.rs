@@ -1,6 +1,6 @@
 //! The function is stopped before and after its calls for a job, and loses
 //! replies, whichever trigger it came by; the job is carried out all the same,
-//! and no light has it twice (invariants 3 and 6).
+//! no light has it twice, and its trail tells each thing once (invariants 3 and 6).
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use lamplighter_tests::delivery::{PATIENCE, deliver};
 use lamplighter_tests::device::unique;
 use lamplighter_tests::faults::{self, CRASHES};
 use lamplighter_tests::inventory::{describe, row};
-use lamplighter_tests::rollout::{Lights, poke, seen, set_past, told};
+use lamplighter_tests::rollout::{Lights, happened, poke, seen, set_past, told};
 use serde_json::{Value, json};
 
 /// Each has its lights in a group, and AWS lets a thing into ten, with those that
@@ -125,6 +125,17 @@ async fn case(
     };
     if done["status"] != "DONE" || done["counts"]["succeeded"] != 2 {
         return Some(format!("{case}: it ends as {done}"));
+    }
+    let trail = [
+        "asked",
+        "waveBegan 1",
+        "waveEnded 1",
+        "waveBegan 2",
+        "waveEnded 2",
+        "done",
+    ];
+    if happened(&done) != trail {
+        return Some(format!("{case}: its trail is {:?}", happened(&done)));
     }
     if faults::fired(cloud, fault).await != 1 {
         return Some(format!("{case}: the point was not passed"));

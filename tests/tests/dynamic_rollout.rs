@@ -7,8 +7,8 @@ use lamplighter_tests::groups;
 use lamplighter_tests::inventory::{describe, row};
 use lamplighter_tests::lamp::{documents, lamp};
 use lamplighter_tests::rollout::{
-    Lights, age_joiner, answered, executions, forecast, runs, seen, started, told, turns, until,
-    wave,
+    Lights, age_joiner, answered, executions, forecast, happened, runs, seen, started, told, turns,
+    until, wave,
 };
 use serde_json::{Value, json};
 
@@ -108,6 +108,75 @@ async fn members_have_a_job_and_so_has_who_enters_later_once() {
     for (thing, count) in [(first, 1), (late, 1), (never, 0)] {
         assert_eq!(turns(cloud, thing, &job).await.len(), count, "{thing}");
     }
+}
+
+/// Of three that report a firmware, the second reports another one while the
+/// job waits after the first.
+async fn one_leaves_between_two_waves(cloud: &Cloud, lights: &Lights, targets: Value) {
+    let [canary, leaves, stays] = &lights.things[..] else {
+        panic!("{lights:?}");
+    };
+    runs(cloud, leaves, "1.0.0").await;
+    let body = lights.blink(targets, json!({"waves": [1], "approval": true}));
+    forecast(cloud, &body, 3).await;
+    let job = started(cloud, &body).await;
+    assert_eq!(wave(cloud, &job, 1, 1).await, std::slice::from_ref(canary));
+    answered(cloud, canary, &format!("{job}-w1"), "SUCCEEDED", "").await;
+    until(cloud, &job, "awaiting approval", |seen| {
+        seen["status"] == "AWAITING_APPROVAL"
+    })
+    .await;
+
+    runs(cloud, leaves, "2.0.0").await;
+    forecast(cloud, &body, 2).await;
+    told(cloud, &job, "approve", json!({"wave": 2})).await;
+    assert_eq!(wave(cloud, &job, 2, 1).await, std::slice::from_ref(stays));
+    answered(cloud, stays, &format!("{job}-w2"), "SUCCEEDED", "").await;
+    let done = until(cloud, &job, "done", |seen| seen["status"] == "DONE").await;
+    let counts = &done["counts"];
+    assert_eq!(
+        (&counts["succeeded"], &counts["left"]),
+        (&json!(2), &json!(1)),
+        "{done}"
+    );
+    let left = json!([{
+        "status": "LEFT", "reason": "it had left the targets before its turn", "count": 1,
+        "examples": [leaves],
+    }]);
+    assert_eq!(done["failures"], left);
+    assert!(turns(cloud, leaves, &job).await.is_empty());
+    let trail = [
+        "asked",
+        "waveBegan 1",
+        "waveEnded 1",
+        "awaitsApproval 2",
+        "approved 2",
+        "waveBegan 2",
+        "waveEnded 2",
+        "done",
+    ];
+    assert_eq!(happened(&done), trail, "{done}");
+    for event in [0, 4] {
+        let by = &done["events"][event]["by"];
+        assert_eq!(*by, done["startedBy"], "{done}");
+    }
+}
+
+#[tokio::test]
+async fn who_leaves_between_two_waves_is_not_told() {
+    let cloud = &Cloud::open();
+    let lights = Lights::new(cloud, 3).await;
+    for thing in &lights.things {
+        runs(cloud, thing, "1.0.0").await;
+    }
+    put(cloud, &lights, "1.0.0", None).await.expect(202);
+    let group = json!({"dynamicGroup": lights.org.of("slow")});
+    one_leaves_between_two_waves(cloud, &lights, group).await;
+    let query = format!(
+        "thingTypeName:{} AND shadow.reported.firmware_version:1.0.0",
+        lights.org.of("type")
+    );
+    one_leaves_between_two_waves(cloud, &lights, json!({"query": query})).await;
 }
 
 #[tokio::test]

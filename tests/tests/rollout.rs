@@ -1,14 +1,18 @@
 //! Jobs: canary, waves, failures, what people do meanwhile in AWS, and those
 //! that come late.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use lamplighter_domain::time::Moment;
 use lamplighter_tests::cloud::{Ask, Cloud};
 use lamplighter_tests::delivery::deliver;
 use lamplighter_tests::inventory::{describe, iot};
+use lamplighter_tests::lamp::{documents, lamp};
 use lamplighter_tests::organisation::put_into;
 use lamplighter_tests::removal::deleted;
 use lamplighter_tests::rollout::{
-    Lights, age_joiner, answered, executions, forecast, runs, seen, started, time_over, told,
-    turns, until, uploaded, wave,
+    Lights, age_joiner, answered, executions, forecast, happened, runs, seen, started, time_over,
+    told, turns, until, uploaded, wave,
 };
 use serde_json::{Value, json};
 
@@ -75,6 +79,14 @@ async fn a_firmware_goes_to_a_canary_then_to_all_and_counts_when_the_shadow_says
     for thing in &lights.things {
         assert_eq!(turns(cloud, thing, &job).await.len(), 1, "{thing}");
     }
+    // An approval that comes again says nothing new; another one comes too late.
+    told(cloud, &job, "approve", json!({"wave": 2})).await;
+    for wave in [1, 3] {
+        let body = json!({"wave": wave}).to_string();
+        let ask = Ask::new("POST", format!("/jobs/{job}/approve")).text(body);
+        let refused = deliver(cloud, &ask).await.expect(409);
+        assert_eq!(refused["field"], "status", "{refused}");
+    }
     let listed = deliver(cloud, &Ask::new("GET", "/jobs?limit=50"))
         .await
         .expect(200);
@@ -131,6 +143,27 @@ async fn a_wave_is_stopped_by_failures_and_the_failed_have_another_turn() {
     answered(cloud, &told_of[1], &format!("{job}-w3"), "SUCCEEDED", "").await;
     let done = until(cloud, &job, "done", |seen| seen["status"] == "DONE").await;
     assert_eq!(done["counts"]["succeeded"], 3, "{done}");
+    let trail = [
+        "asked",
+        "waveBegan 1",
+        "waveEnded 1",
+        "paused",
+        "resumed",
+        "waveBegan 2",
+        "waveEnded 2",
+        "done",
+        "retried",
+        "waveBegan 3",
+        "waveEnded 3",
+        "done",
+    ];
+    assert_eq!(happened(&done), trail, "{done}");
+    let paused = json!({
+        "at": done["events"][3]["at"], "what": "paused", "by": "the job",
+        "reason": "wave 1 did not pass: too many of its devices failed: \
+                   1 of 3 failed, at most 10% may",
+    });
+    assert_eq!(done["events"][3], paused);
 }
 
 #[tokio::test]
@@ -175,6 +208,18 @@ async fn what_people_do_in_aws_is_noticed_and_nothing_hangs() {
     told(cloud, &job, "cancel", json!({"running": true})).await;
     let stopped = until(cloud, &job, "stopped", |seen| seen["status"] == "STOPPED").await;
     assert_eq!(stopped["reason"], "an operator asked for it");
+    let trail = happened(&stopped);
+    let trail: Vec<_> = trail.iter().filter(|what| !what.contains("wave")).collect();
+    let expected = [
+        "asked",
+        "paused",
+        "resumed",
+        "paused",
+        "resumed",
+        "cancelled",
+        "stopped",
+    ];
+    assert_eq!(trail, expected, "{stopped}");
     assert!(executions(cloud, &format!("{job}-w4")).await.len() == 1);
     // An answer that comes late counts all the same.
     answered(cloud, &second[0], &name, "SUCCEEDED", "").await;
@@ -267,12 +312,70 @@ async fn who_joins_later_has_a_wave_of_its_own() {
         2
     );
     answered(cloud, &late, name, "SUCCEEDED", "").await;
-    until(cloud, &job, "following", |seen| {
-        seen["counts"]["succeeded"] == 2
+    let following = until(cloud, &job, "following", |seen| {
+        seen["status"] == "FOLLOWING" && seen["counts"]["succeeded"] == 2
     })
     .await;
+    let events = following["events"].as_array().expect("a trail").iter();
+    let late = events.filter(|event| event["what"] == "waveBegan");
+    let late: Vec<_> = late.map(|event| event["late"].clone()).collect();
+    assert_eq!(late, [0, 1], "{following}");
     told(cloud, &job, "cancel", json!({})).await;
     until(cloud, &job, "stopped", |seen| seen["status"] == "STOPPED").await;
+}
+
+#[tokio::test]
+async fn who_waits_for_its_time_says_until_when() {
+    let cloud = &Cloud::open();
+    let lights = Lights::new(cloud, 1).await;
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("a clock");
+    let at = Moment(u64::try_from(now.as_millis()).expect("milliseconds")).plus_millis(3_600_000);
+    let rollout = json!({"waves": [1], "startAt": at});
+    let job = started(cloud, &lights.blink(lights.all(), rollout)).await;
+    let waits = until(cloud, &job, "listed", |seen| seen["counts"]["targets"] == 1).await;
+    assert_eq!(waits["waitsUntil"], at.rfc3339(), "{waits}");
+    let shown = lamp().args(["job", "show", &job]).output();
+    let shown = String::from_utf8(shown.expect("lamp runs").stdout).expect("text");
+    assert!(shown.contains(&at.rfc3339()), "{shown}");
+    told(cloud, &job, "cancel", json!({})).await;
+    let stopped = until(cloud, &job, "stopped", |seen| seen["status"] == "STOPPED").await;
+    assert!(stopped["waitsUntil"].is_null(), "{stopped}");
+    assert_eq!(happened(&stopped), ["asked", "cancelled", "stopped"]);
+}
+
+/// A page has five thousand at most.
+#[tokio::test]
+async fn a_dry_run_of_more_than_a_page_names_everybody() {
+    let cloud = &Cloud::open();
+    let lights = Lights::new(cloud, 2).await;
+    let first = &lights.things[0];
+    let strangers = (0..5100).map(|n| format!("{first}-{n:04}"));
+    let things: Vec<_> = strangers.chain(lights.things.iter().cloned()).collect();
+    let mut body = lights.blink(json!({"things": things}), json!({"waves": [1]}));
+    body["dryRun"] = true.into();
+    let ask = Ask::new("POST", "/jobs").text(body.to_string());
+    let page = deliver(cloud, &ask).await.expect(200);
+    assert_eq!(page["things"], json!([first]), "{}", page["targets"]);
+    assert!(page["nextCursor"].is_string() && page["more"] == true);
+
+    let file = std::env::temp_dir().join(format!("{first}.csv"));
+    std::fs::write(&file, format!("thingName\n{}\n", things.join("\n"))).expect("a file");
+    let output = lamp()
+        .args(["job", "run", &lights.org.of("blink"), "--from"])
+        .arg(&file)
+        .args(["--wave", "1", "--dry-run", "--output", "json"])
+        .output()
+        .expect("lamp runs");
+    std::fs::remove_file(&file).expect("a file");
+    let all = documents(&output).pop().expect("an answer");
+    let waves = json!([
+        {"wave": 1, "size": 1, "things": [lights.things[0]]},
+        {"wave": 2, "size": 1, "things": [lights.things[1]]},
+    ]);
+    assert_eq!((&all["waves"], &all["more"]), (&waves, &json!(false)));
+    assert_eq!(all["leftOut"].as_array().map(Vec::len), Some(5100));
 }
 
 #[tokio::test]
@@ -362,9 +465,13 @@ async fn what_cannot_be_is_refused_before_anything_is_sent() {
     let ask = Ask::new("POST", "/jobs").text(body.to_string());
     let forecast = deliver(cloud, &ask).await.expect(200);
     assert_eq!(forecast["waves"][0]["things"], json!(lights.things));
+}
 
-    // The same key is the same job, and no other.
-    body["dryRun"] = false.into();
+#[tokio::test]
+async fn one_key_is_one_job_and_no_key_is_another_each_time() {
+    let cloud = &Cloud::open();
+    let lights = Lights::new(cloud, 2).await;
+    let mut body = lights.blink(lights.all(), json!({"waves": ["100%"]}));
     body["idempotencyKey"] = lights.org.of("key").into();
     let ask = Ask::new("POST", "/jobs").text(body.to_string());
     let job = deliver(cloud, &ask).await.expect(202)["jobId"].clone();
@@ -372,6 +479,18 @@ async fn what_cannot_be_is_refused_before_anything_is_sent() {
     body["rollout"] = json!({"waves": [1]});
     let ask = Ask::new("POST", "/jobs").text(body.to_string());
     deliver(cloud, &ask).await.expect(409);
+    // Without one each request is a job of its own.
+    body.as_object_mut()
+        .expect("a body")
+        .remove("idempotencyKey");
+    let ask = Ask::new("POST", "/jobs").text(body.to_string());
+    let [one, other] = [0; 2].map(async |_| {
+        let job = deliver(cloud, &ask).await.expect(202)["jobId"].clone();
+        let id = job.as_str().expect("an id").to_owned();
+        told(cloud, &id, "cancel", json!({"running": true})).await;
+        id
+    });
+    assert_ne!(one.await, other.await);
     let job = job.as_str().expect("an id");
     wave(cloud, job, 1, 2).await;
     told(cloud, job, "cancel", json!({"running": true})).await;

@@ -12,6 +12,7 @@ use super::{exit, show, shown, watch};
 use crate::api::{Api, Call};
 use crate::device;
 use crate::failure::{Exit, Failure};
+use crate::keys::token;
 use crate::output::{self, Format};
 
 /// What, to whom, and how.
@@ -49,7 +50,7 @@ pub(crate) struct Arguments {
     /// Show who would get it, and start nothing
     #[arg(long)]
     dry_run: bool,
-    /// The same key again is the same job
+    /// The same key again is the same job [default: another one each time]
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
     /// Follow it until it ends or waits for its operator
@@ -122,14 +123,13 @@ fn size(text: &str) -> Result<Value, String> {
 }
 
 pub(super) async fn run(arguments: &Arguments, api: &Api, format: Format) -> Result<Exit, Failure> {
-    let call = Call::post(&["jobs"]).body(arguments.body()?);
-    let call = match &arguments.idempotency_key {
-        Some(key) => call.idempotency_key(key),
-        // A dry run changes nothing; a job without a key is started once.
-        None if arguments.dry_run => call,
-        None => call.once(),
-    };
-    let job = api.send(call).await?.body;
+    // Without a key the service would take what is sent again for another job.
+    let key = arguments.idempotency_key.clone().unwrap_or_else(token);
+    let call = Call::post(&["jobs"])
+        .body(arguments.body()?)
+        .idempotency_key(&key);
+    let job = api.send(call).await;
+    let job = job.map_err(|failure| perhaps(failure, &key))?.body;
     if arguments.dry_run {
         if format.is_json() {
             let all = everybody(&job, arguments, api).await?;
@@ -143,6 +143,16 @@ pub(super) async fn run(arguments: &Arguments, api: &Api, format: Format) -> Res
         Some(id) if arguments.watch => watch::follow(id, api, format).await,
         _ => Ok(shown(&job, format)),
     }
+}
+
+/// Where nobody answered the job may have begun: its key finds it.
+fn perhaps(mut failure: Failure, key: &str) -> Failure {
+    if failure.exit != Exit::Usage && failure.status.is_none_or(|status| status >= 500) {
+        let again = format!("To go on with the same job, add --idempotency-key {key}.");
+        let remedy = failure.remedy.into_iter().chain([again]);
+        failure.remedy = Some(remedy.collect::<Vec<_>>().join(" "));
+    }
+    failure
 }
 
 /// The forecast with everybody in it: page after page, until none is left.

@@ -43,6 +43,7 @@ pub(super) fn job(job: &Value) {
         facts.push(("deadline", output::plain(&wave["deadline"])));
     }
     let left = job["secondsLeft"].as_u64();
+    facts.push(("waitsUntil", output::plain(&job["waitsUntil"])));
     facts.push(("timeLeft", left.map(duration).unwrap_or_default()));
     for name in ["startedBy", "startedAt", "endsAt", "endedAt"] {
         facts.push((name, output::plain(&job[name])));
@@ -51,6 +52,55 @@ pub(super) fn job(job: &Value) {
     output::line(&output::facts(said).to_string());
     failures(job);
     left_out(&job["leftOut"]["examples"]);
+    trail(job);
+}
+
+/// What happened to it, and who did it.
+fn trail(job: &Value) {
+    let events = job["events"].as_array().map_or(&[][..], Vec::as_slice);
+    if events.is_empty() {
+        return;
+    }
+    let mut table = output::table(&["when", "what", "by"]);
+    for event in events {
+        table.add_row([
+            output::plain(&event["at"]),
+            happened(event),
+            output::plain(&event["by"]),
+        ]);
+    }
+    output::line(&table.to_string());
+    if let Some(untold) = job["eventsUntold"].as_u64() {
+        output::note(&format!("{untold} more were too many to keep"));
+    }
+}
+
+/// An event, in words.
+fn happened(event: &Value) -> String {
+    let wave = &event["wave"];
+    let what = event["what"].as_str().unwrap_or_default();
+    let told = match what {
+        "waveBegan" => {
+            let late = event["late"].as_u64().filter(|late| *late > 0);
+            let late = late.map(|late| format!(", {late} of them late"));
+            let given = format!("wave {wave} given to {} devices", event["devices"]);
+            given + &late.unwrap_or_default()
+        }
+        "waveEnded" => {
+            let end = output::plain(&event["end"])
+                .to_lowercase()
+                .replace('_', " ");
+            format!("wave {wave} ended, {end}: {}", counts(&event["counts"]))
+        }
+        "awaitsApproval" => format!("waits for approval of wave {wave}"),
+        "approved" => format!("wave {wave} approved"),
+        "cancelled" if event["running"] == true => "cancelled, where it had begun too".to_owned(),
+        other => words(other),
+    };
+    match event["reason"].as_str() {
+        Some(reason) => format!("{told}: {reason}"),
+        None => told,
+    }
 }
 
 /// Failures, those that are alike together.
@@ -206,6 +256,39 @@ mod tests {
         let seen = json!({"succeeded": 3, "inProgress": 2, "failed": 0, "targets": 9});
         assert_eq!(counts(&seen), "3 succeeded, 2 in progress");
         assert_eq!(counts(&json!({})), "");
+    }
+
+    #[test]
+    fn events_in_words() {
+        for (event, told) in [
+            (json!({"what": "asked"}), "asked"),
+            (
+                json!({"what": "waveBegan", "wave": 1, "devices": 3, "late": 0}),
+                "wave 1 given to 3 devices",
+            ),
+            (
+                json!({"what": "waveBegan", "wave": 2, "devices": 3, "late": 1}),
+                "wave 2 given to 3 devices, 1 of them late",
+            ),
+            (
+                json!({"what": "waveEnded", "wave": 2, "end": "TOO_MANY_FAILED", "counts": {"failed": 2}}),
+                "wave 2 ended, too many failed: 2 failed",
+            ),
+            (
+                json!({"what": "awaitsApproval", "wave": 3}),
+                "waits for approval of wave 3",
+            ),
+            (json!({"what": "approved", "wave": 3}), "wave 3 approved"),
+            (json!({"what": "paused"}), "paused"),
+            (json!({"what": "paused", "reason": "why"}), "paused: why"),
+            (json!({"what": "cancelled", "running": false}), "cancelled"),
+            (
+                json!({"what": "cancelled", "running": true}),
+                "cancelled, where it had begun too",
+            ),
+        ] {
+            assert_eq!(happened(&event), told, "{event}");
+        }
     }
 
     #[test]

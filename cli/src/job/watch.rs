@@ -58,9 +58,16 @@ fn rests(job: &Value) -> bool {
 
 /// Time passes also where nothing changes.
 fn changed(before: &Value, after: &Value) -> bool {
-    ["status", "counts", "wave", "failures"]
-        .iter()
-        .any(|name| before[*name] != after[*name])
+    [
+        "status",
+        "counts",
+        "wave",
+        "failures",
+        "waitsUntil",
+        "events",
+    ]
+    .iter()
+    .any(|name| before[*name] != after[*name])
 }
 
 /// How to go on with a job that waits for its operator.
@@ -74,6 +81,18 @@ fn next(job: &Value) {
         }
         _ => {}
     }
+}
+
+/// How a job stands, beside its bar.
+fn stands(job: &Value) -> String {
+    let status = output::plain(&job["status"]);
+    if let Some(until) = job["waitsUntil"].as_str() {
+        return format!("{status}, waits until {until}");
+    }
+    let rate = job["settledPerMinute"].as_f64().unwrap_or_default();
+    let left = job["secondsLeft"].as_u64().map(show::duration);
+    let left = left.map(|left| format!(", {left} left"));
+    format!("{status}, {rate} a minute{}", left.unwrap_or_default())
 }
 
 struct Bars {
@@ -93,14 +112,7 @@ impl Bars {
     fn show(&self, job: &Value) {
         let counts = &job["counts"];
         fill(&self.job, counts, &counts["targets"]);
-        let rate = job["settledPerMinute"].as_f64().unwrap_or_default();
-        let left = job["secondsLeft"].as_u64().map(show::duration);
-        let left = left
-            .map(|left| format!(", {left} left"))
-            .unwrap_or_default();
-        let status = output::plain(&job["status"]);
-        self.job
-            .set_message(format!("{status}, {rate} a minute{left}"));
+        self.job.set_message(stands(job));
         let wave = &job["wave"];
         self.wave.set_prefix(format!(
             "wave {}",
@@ -146,6 +158,14 @@ mod tests {
         ] {
             assert_eq!(rests(&job), ends, "{job}");
         }
+    }
+
+    #[test]
+    fn beside_the_bar() {
+        let mut job = json!({"status": "RUNNING", "settledPerMinute": 2.5, "secondsLeft": 90});
+        assert_eq!(stands(&job), "RUNNING, 2.5 a minute, 90 s left");
+        job["waitsUntil"] = "2026-12-01T03:00:00Z".into();
+        assert_eq!(stands(&job), "RUNNING, waits until 2026-12-01T03:00:00Z");
     }
 
     #[test]

@@ -120,3 +120,21 @@ fn a_job_is_followed_until_somebody_has_to_decide() {
     let service = Service::answering(|_| Reply::new(404, problem("NotFound", "jobId")));
     assert_eq!(lamp(&service, &["job", "watch", "job-1"]).exit, 3);
 }
+
+/// Sent again after a lost reply it is the same job; the next run is another.
+#[test]
+fn a_job_that_is_sent_again_is_one_job() {
+    let service = Service::answering(|n| match n {
+        1 => Reply::new(202, job("LISTING", 0)),
+        _ => Reply::lost(),
+    });
+    let arguments = ["job", "run", "blink", "--thing", "x"];
+    assert_eq!(lamp(&service, &arguments).exit, 4);
+    let run = lamp(&service, &[&["--tries", "1"][..], &arguments].concat());
+    let seen = service.seen();
+    let key = |n: usize| seen[n].headers["idempotency-key"].as_str();
+    assert_eq!((seen.len(), key(0)), (3, key(1)));
+    assert_ne!(key(0), key(2));
+    let again = format!("--idempotency-key {}", key(2));
+    assert!(run.exit == 1 && run.stderr.contains(&again), "{run:?}");
+}

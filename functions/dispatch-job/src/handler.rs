@@ -44,6 +44,7 @@ async fn over_http(jobs: &Jobs, event: Value) -> Result<http::Response, Failure>
         let job = jobs.start(&http::caller(&request)?, asked).await?;
         return Ok(http::answer(202, &job));
     }
+    let by = http::caller(&request)?;
     let id = RolloutId::parse(http::path(&request, "jobId"))?;
     let mut fields = body(&http::body(&request)?)?;
     let command = match route {
@@ -57,7 +58,7 @@ async fn over_http(jobs: &Jobs, event: Value) -> Result<http::Response, Failure>
         route => return Err(Failure::bug(format!("no route {route:?} leads here"))),
     };
     fields.end()?;
-    Ok(http::answer(200, &jobs.obey(&id, command).await?))
+    Ok(http::answer(200, &jobs.obey(&id, command, &by).await?))
 }
 
 fn body(body: &[u8]) -> Result<Fields, Failure> {

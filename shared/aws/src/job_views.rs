@@ -9,13 +9,16 @@ use lamplighter_domain::rollout::of_device::OfDevice;
 use lamplighter_domain::rollout::order::Order;
 use lamplighter_domain::rollout::tally::Tally;
 use lamplighter_domain::rollout::target::Examples;
+use lamplighter_domain::rollout::trail::{Event, EventView, MOST_EVENTS};
 use lamplighter_domain::rollout::view::{FailureGroup, RolloutView, failures};
 use lamplighter_domain::rollout::{Rollout, RolloutId};
 use lamplighter_domain::time::Moment;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::table::{self, EXECUTION, Key, ROLLOUTS, Range, STARTED, Table, rollout_partition};
+use crate::table::{
+    self, EXECUTION, Key, ROLLOUTS, Range, STARTED, TRAIL, Table, rollout_partition,
+};
 
 /// How many rows are read for failures at most; what is told of more is of a
 /// part.
@@ -81,7 +84,7 @@ pub fn no_job(id: &RolloutId) -> Failure {
     )
 }
 
-/// A job as a caller sees it, with its failures by reason.
+/// A job as a caller sees it, with its failures by reason, and its trail.
 pub async fn job(table: &Table, id: &RolloutId, now: Moment) -> Result<Value, Failure> {
     let kept = kept(table, id).await?.ok_or_else(|| no_job(id))?;
     let order: Option<Order> = table.get(&Key::order(id)).await?;
@@ -98,7 +101,23 @@ pub async fn job(table: &Table, id: &RolloutId, now: Moment) -> Result<Value, Fa
         seen["leftOut"] = json!(some.unwrap_or_default());
         seen["leftOut"]["count"] = kept.rollout.left_out.into();
     }
+    let events = trail(table, id).await?;
+    let events: Vec<_> = events.iter().map(EventView::from).collect();
+    seen["events"] = json!(events);
     Ok(seen)
+}
+
+/// What happened to a job, the first first.
+async fn trail(table: &Table, id: &RolloutId) -> Result<Vec<Event>, Failure> {
+    let range = Range {
+        partition: &rollout_partition(id),
+        prefix: TRAIL,
+        after: None,
+        descending: false,
+        limit: i32::try_from(MOST_EVENTS).unwrap_or(i32::MAX),
+    };
+    let (rows, _) = table.page(&range).await?;
+    rows.into_iter().map(table::read).collect()
 }
 
 async fn totals(table: &Table, id: &RolloutId) -> Result<Tally, Failure> {

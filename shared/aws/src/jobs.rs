@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use lamplighter_domain::Failure;
+use lamplighter_domain::rollout::trail::Cause;
 use lamplighter_domain::rollout::waiting::{self, MOST_STEPS};
 use lamplighter_domain::rollout::{Command, Next, Phase, RolloutId};
 use lamplighter_domain::time::Moment;
@@ -198,7 +199,7 @@ impl Jobs {
         let kept = self.named(id).await?;
         let tally = job_views::tally(&self.table, &kept.rollout).await?;
         let joined = self.joined(&kept.rollout).await?;
-        self.change(id, |mut kept| {
+        self.change_by(Cause::Course(&tally), id, |mut kept| {
             kept.rollout = kept.rollout.settle(&tally, joined, clock::now());
             Ok(kept)
         })
@@ -246,11 +247,12 @@ impl Jobs {
         Ok(())
     }
 
-    /// Does what a person asks for; asked twice, it is done once.
-    pub async fn obey(&self, id: &RolloutId, command: Command) -> Result<Value, Failure> {
+    /// Does what somebody asks for, whom its trail names; asked twice, it is done
+    /// once.
+    pub async fn obey(&self, id: &RolloutId, command: Command, by: &str) -> Result<Value, Failure> {
         let now = clock::now();
         let kept = self
-            .change(id, |mut kept| {
+            .change_by(Cause::Told(command, by), id, |mut kept| {
                 let change = kept.rollout.obey(command, now)?;
                 if command.replaces_workflow(change) && !kept.rollout.phase.ended() {
                     kept.run += 1;

@@ -29,6 +29,7 @@ mod record;
 pub mod spec;
 pub mod tally;
 pub mod target;
+pub mod trail;
 pub mod view;
 pub mod waiting;
 pub mod wave;
@@ -222,6 +223,9 @@ pub struct Rollout {
     /// The moment until which the workflow was told to wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_until: Option<Moment>,
+    /// How many events its trail has.
+    #[serde(default)]
+    pub trail: trail::Trail,
 }
 
 impl Rollout {
@@ -257,6 +261,7 @@ impl Rollout {
             lease_until: Moment(0),
             task_token: None,
             waits_until: None,
+            trail: trail::Trail::default(),
         }
     }
 

@@ -2,10 +2,13 @@
 
 use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem};
 use lamplighter_domain::Failure;
+use lamplighter_domain::rollout::tally::Tally;
+use lamplighter_domain::rollout::trail::{self, Cause, Event};
 use lamplighter_domain::rollout::{Rollout, RolloutId};
 use serde::{Deserialize, Serialize};
 
 use super::Jobs;
+use crate::clock;
 use crate::job_views::{self, Kept, Pointer};
 use crate::table::{self, Item, Key, ROLLOUTS};
 
@@ -48,10 +51,21 @@ impl Jobs {
         Ok(row.unwrap_or_default().joined)
     }
 
-    /// Changes the row; read and changed again if it has changed since it was
-    /// read. Nothing is written where nothing changes.
+    /// Changes the row in its own course, as long as no wave ends by it.
     pub(super) async fn change(
         &self,
+        id: &RolloutId,
+        to: impl Fn(Kept) -> Result<Kept, Failure>,
+    ) -> Result<Kept, Failure> {
+        let cause = Cause::Course(&Tally::default());
+        self.change_by(cause, id, to).await
+    }
+
+    /// Changes the row, and has its trail tell so; read and changed again if it
+    /// has changed since it was read. Nothing is written where nothing changes.
+    pub(super) async fn change_by(
+        &self,
+        cause: Cause<'_>,
         id: &RolloutId,
         to: impl Fn(Kept) -> Result<Kept, Failure>,
     ) -> Result<Kept, Failure> {
@@ -61,15 +75,22 @@ impl Jobs {
             if after == before {
                 return Ok(before);
             }
+            let now = clock::now();
+            let told = trail::changed(&before.rollout, &mut after.rollout, cause, now);
             after.rollout.version = before.rollout.version + 1;
-            if self.replace(&before, &after).await? {
+            if self.replace(&before, &after, &told).await? {
                 return Ok(after);
             }
         }
         Err(Failure::busy("the job is changing at this moment", 1))
     }
 
-    async fn replace(&self, before: &Kept, after: &Kept) -> Result<bool, Failure> {
+    async fn replace(
+        &self,
+        before: &Kept,
+        after: &Kept,
+        told: &[(u32, Event)],
+    ) -> Result<bool, Failure> {
         let id = &before.rollout.rollout_id;
         let put = Put::builder()
             .table_name(&self.table.name)
@@ -78,6 +99,7 @@ impl Jobs {
             .expression_attribute_names("#version", "version")
             .expression_attribute_values(":read", table::attribute(&before.rollout.version)?);
         let mut changes = vec![table::put(put)?];
+        changes.extend(self.told(id, told)?);
         match (before.rollout.phase.ended(), after.rollout.phase.ended()) {
             (false, true) => {
                 let delete = Delete::builder()
@@ -89,6 +111,20 @@ impl Jobs {
             _ => {}
         }
         Ok(self.table.transact(changes).await?.is_none())
+    }
+
+    /// The events of a change, to be written with it.
+    pub(super) fn told(
+        &self,
+        id: &RolloutId,
+        told: &[(u32, Event)],
+    ) -> Result<Vec<TransactWriteItem>, Failure> {
+        let row = |(number, event): &(u32, Event)| {
+            let item = table::write(&Key::trail(id, *number), event)?;
+            let put = Put::builder().table_name(&self.table.name);
+            table::put(put.set_item(Some(item)))
+        };
+        told.iter().map(row).collect()
     }
 
     /// That the job has not ended.

@@ -7,7 +7,7 @@ use lamplighter_domain::rollout::order::{Order, Request, Targets};
 use lamplighter_domain::rollout::spec::Spec;
 use lamplighter_domain::rollout::target::nobody;
 use lamplighter_domain::rollout::wave::Cursor;
-use lamplighter_domain::rollout::{Rollout, RolloutId};
+use lamplighter_domain::rollout::{Rollout, RolloutId, trail};
 use lamplighter_domain::{Failure, Kind};
 use serde_json::{Value, json};
 
@@ -221,21 +221,24 @@ impl Jobs {
     /// Writes the job, unless it is there.
     pub(super) async fn claim(&self, kept: &Kept, order: &Order) -> Result<bool, Failure> {
         let id = &kept.rollout.rollout_id;
+        let mut row = kept.clone();
+        let asked = trail::asked(&mut row.rollout, &order.by);
         let put = |item| {
             Put::builder()
                 .table_name(&self.table.name)
                 .set_item(Some(item))
         };
-        let row = put(table::write(&Key::rollout(id), kept)?)
+        let row = put(table::write(&Key::rollout(id), &row)?)
             .condition_expression("attribute_not_exists(PK)");
         let order = put(table::write(&Key::order(id), order)?);
         let at = Key::rollout_at(id, kept.rollout.started_at);
-        let changes = vec![
+        let mut changes = vec![
             table::put(row)?,
             table::put(order)?,
             self.open(id)?,
             self.pointer(&at, id)?,
         ];
+        changes.extend(self.told(id, &asked)?);
         Ok(self.table.transact(changes).await?.is_none())
     }
 

@@ -31,7 +31,7 @@ struct Decided {
 }
 
 impl Decided {
-    fn note(&mut self, thing: &ThingName, take: Take, row: Option<&KeptExecution>) {
+    fn note(&mut self, place: &Cursor, thing: &ThingName, take: Take, row: Option<&KeptExecution>) {
         let revision = row.map_or(0, |row| row.revision);
         let known = row.map_or(0, |row| row.execution.tries);
         let (tries, mine) = match take {
@@ -50,6 +50,7 @@ impl Decided {
         self.taken.first += u64::from(tries == 1);
         if mine {
             self.taken.taken += 1;
+            self.taken.late += u64::from(joiners::listed_at(place).is_some());
             self.mine.push(thing.clone());
         }
     }
@@ -150,7 +151,7 @@ impl Jobs {
             if left.contains(thing) {
                 take = take.without();
             }
-            decided.note(thing, take, rows.get(thing));
+            decided.note(place, thing, take, rows.get(thing));
         }
         let Decided {
             taken,

@@ -259,6 +259,11 @@ impl Key {
         Self::new(rollout_partition(id), "TOTALS")
     }
 
+    /// `ROLLOUT#id / TRAIL#number`: an event of a job.
+    pub fn trail(id: &RolloutId, number: u32) -> Self {
+        Self::new(rollout_partition(id), format!("{TRAIL}{number:04}"))
+    }
+
     /// `ROLLOUTS / OPEN#id`: that a job has not ended.
     pub fn open_rollout(id: &RolloutId) -> Self {
         Self::new(ROLLOUTS.to_owned(), format!("OPEN#{}", id.as_str()))
@@ -325,6 +330,8 @@ pub const STARTED: &str = "AT#";
 pub const TARGET: &str = "TARGET#";
 /// How the sort keys of a job's devices begin.
 pub const EXECUTION: &str = "DEVICE#";
+/// How the sort keys of a job's events begin.
+pub const TRAIL: &str = "TRAIL#";
 /// How the sort keys of the jobs that follow a static group begin.
 pub const FOLLOWER: &str = "ROLLOUT#";
 /// How the sort keys of those begin that follow a dynamic group. One of either

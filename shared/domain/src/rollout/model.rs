@@ -8,6 +8,7 @@ mod checks;
 mod cloud;
 mod people;
 mod sleep;
+mod trail;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,7 @@ use super::execution::{Again, Class, Delta, Execution, Heard, Take};
 use super::limits::{InProgressMinutes, PerMinute, Percent, Retries, UrlSeconds};
 use super::spec::{OnFailure, Rate, Size, Spec, Window};
 use super::tally::Tally;
+use super::trail::Event;
 use super::wave::Cursor;
 use super::{Command, JobPlan, Next, Rollout, RolloutId, Taken, Taking, Work};
 use crate::names::ThingName;
@@ -47,6 +49,10 @@ enum Flaw {
     KeepGroup,
     /// Who waits is woken only for what is to be done at once.
     SleepOn,
+    /// Events are stored before the row is, which may then not be.
+    TellFirst,
+    /// Events are stored after the row, which may be all that is.
+    TellLast,
 }
 
 /// Numbers that follow from a seed (xorshift64*, S. Vigna).
@@ -90,6 +96,8 @@ struct World {
     spare: Vec<ThingName>,
     helpful: bool,
     log: Vec<String>,
+    trail: Vec<Event>,
+    standing: trail::Standing,
 }
 
 fn thing(n: usize) -> ThingName {
@@ -164,6 +172,8 @@ impl World {
             cloud,
             chance,
             log: Vec::new(),
+            trail: Vec::new(),
+            standing: trail::Standing::default(),
         };
         world.trouble(targets);
         world
@@ -209,11 +219,14 @@ impl World {
         let done = self.effect(row, &work);
         if !self.chance.percent(self.crash_percent) {
             self.keep(done);
+        } else if self.flaw == Flaw::TellFirst {
+            self.tell(&done);
         }
         None
     }
 
-    fn keep(&mut self, row: Rollout) {
+    fn keep(&mut self, mut row: Rollout) {
+        row.trail = self.tell(&row);
         if row.phase != self.rollout.phase {
             let end = row.wave.as_ref().and_then(|wave| wave.end);
             self.log.push(format!(
@@ -306,7 +319,7 @@ impl World {
             end: true,
             ..Taken::default()
         };
-        for (key, thing, _) in rest {
+        for (key, thing, joined) in rest {
             if taken.taken >= taking.most || taken.looked_at >= PAGE as u64 {
                 taken.end = false;
                 break;
@@ -339,6 +352,7 @@ impl World {
             if !mine {
                 continue;
             }
+            taken.late += u64::from(joined.is_some());
             if let Some(members) = taking
                 .group
                 .as_ref()
@@ -449,7 +463,7 @@ impl World {
                         return self.broken();
                     }
                     retried = true;
-                    self.rollout.obey(Command::Retry, self.now).unwrap();
+                    self.told(Command::Retry).unwrap();
                     continue;
                 }
                 if !self.operate() {

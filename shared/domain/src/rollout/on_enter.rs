@@ -230,6 +230,7 @@ mod tests {
             first: joined - row.looked_at,
             last: Some(Cursor(place.to_owned())),
             end: true,
+            ..Taken::default()
         };
         let row = row.took(&taken).settle(&Tally::default(), joined, now);
         row.job_intended().job_made(now)

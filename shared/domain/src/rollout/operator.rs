@@ -53,7 +53,7 @@ impl Rollout {
     pub fn obey(&mut self, command: Command, now: Moment) -> Result<Change, Failure> {
         let paused = self.paused.is_some() || self.wants_pause;
         match command {
-            Command::Approve(wave) if wave <= self.approved => Ok(Change::None),
+            Command::Approve(wave) if self.was_approved(wave) => Ok(Change::None),
             Command::Approve(wave) if wave == self.waves + 1 && self.awaits_approval() => {
                 self.approved = wave;
                 Ok(Change::Changed)
@@ -92,6 +92,13 @@ impl Rollout {
             }
             command => Err(self.refuse(command)),
         }
+    }
+
+    /// Whether an approval that comes says nothing new. A job that has ended is
+    /// not approved any more; that one of its waves once was, it still says.
+    fn was_approved(&self, wave: u32) -> bool {
+        let repeats = !self.phase.ended() || (self.spec.approval && wave > 1);
+        repeats && wave <= self.approved
     }
 
     fn waves_since_retry(&self) -> u32 {

@@ -73,6 +73,8 @@ pub struct Taken {
     pub taken: u64,
     /// How many no wave has come to before, those that have left included.
     pub first: u64,
+    /// How many of those that the wave has joined the list later.
+    pub late: u64,
     /// The last one looked at.
     pub last: Option<Cursor>,
     /// Whether the list ends there.

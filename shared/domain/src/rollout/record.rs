@@ -44,6 +44,7 @@ impl Rollout {
     pub fn took(mut self, taken: &Taken) -> Self {
         if let Some(wave) = &mut self.wave {
             wave.taken += taken.taken;
+            wave.late += taken.late;
             wave.looked_at += taken.looked_at;
             wave.full = taken.end || wave.taken >= wave.most;
             self.taken += taken.first;

@@ -151,6 +151,32 @@ impl Tally {
     }
 }
 
+impl Fault {
+    /// The counts of a wave of this size that say so, and what they may be.
+    pub fn figures(self, tally: &Tally, size: u64, spec: &Spec) -> String {
+        let answered = tally.succeeded + tally.failing() + tally.unconfirmed;
+        match self {
+            Self::TooManyFailed => {
+                let unconfirmed = match tally.unconfirmed {
+                    0 => String::new(),
+                    count => format!(" and {count} were not confirmed"),
+                };
+                let (failed, most) = (tally.failing(), spec.most_failed.get());
+                format!("{failed} of {size} failed{unconfirmed}, at most {most}% may")
+            }
+            Self::TooFewSucceeded => {
+                let (succeeded, least) = (tally.succeeded, spec.least_succeeded.get());
+                format!("{succeeded} of {answered} did, at least {least}% must")
+            }
+            Self::TooManyUnreached => {
+                let (unreached, most) = (tally.unreached(size), spec.most_unreached.get());
+                format!("{unreached} of {size} were not, at most {most}% may")
+            }
+            Self::NobodyAnswered => format!("0 of {size} did"),
+        }
+    }
+}
+
 impl Delta {
     /// As it is counted in all: what a later wave takes up is QUEUED again.
     fn in_all(mut self) -> Self {

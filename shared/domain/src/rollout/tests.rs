@@ -5,6 +5,7 @@ mod leaving;
 mod million;
 mod order;
 mod spec;
+mod trail;
 mod waiting;
 
 use serde_json::{Value, json};
@@ -13,6 +14,7 @@ use super::execution::{Again, Class, Execution, Heard, Report, Status, Take};
 use super::limits::Retries;
 use super::spec::Spec;
 use super::tally::{Fault, Tally};
+use super::trail::{Cause, Event, changed};
 use super::wave::Cursor;
 use super::*;
 use crate::names::ThingName;
@@ -45,6 +47,7 @@ fn running(spec: Spec, size: u64) -> Rollout {
         first: size,
         last: Some(Cursor("A".to_owned())),
         end: true,
+        ..Taken::default()
     };
     let row = row.took(&taken).settle(&Tally::default(), 0, now);
     let row = row.job_intended().job_made(now);
@@ -53,9 +56,21 @@ fn running(spec: Spec, size: u64) -> Rollout {
 }
 
 /// Does the work of a wave's end, until the rollout stands elsewhere.
-fn end_wave(mut row: Rollout, tally: &Tally, now: Moment) -> Rollout {
+fn end_wave(row: Rollout, tally: &Tally, now: Moment) -> Rollout {
+    end_wave_telling(row, tally, now, &mut Vec::new())
+}
+
+fn end_wave_telling(
+    mut row: Rollout,
+    tally: &Tally,
+    now: Moment,
+    told: &mut Vec<Event>,
+) -> Rollout {
     for _ in 0..5 {
+        let before = row.clone();
         row = row.settle(tally, 0, now);
+        let events = changed(&before, &mut row, Cause::Course(tally), now);
+        told.extend(events.into_iter().map(|(_, event)| event));
         row = match row.next(now) {
             Next::Do(Work::Cancel(..)) => row.canceled(),
             Next::Do(Work::Recheck(_)) => row.rechecked(),
@@ -432,6 +447,18 @@ fn commands() {
     assert_eq!(row.obey(Command::Approve(2), now).unwrap(), Change::Changed);
     assert_eq!(row.obey(Command::Approve(2), now).unwrap(), Change::None);
     assert!(!row.awaits_approval());
+    for phase in [Phase::Done, Phase::Stopped] {
+        row.phase = phase;
+        assert_eq!(row.obey(Command::Approve(2), now).unwrap(), Change::None);
+        assert!(
+            row.obey(Command::Approve(1), now).is_err(),
+            "it began by itself"
+        );
+        assert!(row.obey(Command::Approve(3), now).is_err());
+        row.spec.approval = false;
+        assert!(row.obey(Command::Approve(2), now).is_err(), "nobody had to");
+        row.spec.approval = true;
+    }
 
     let stop = |running| Command::Stop { running };
     let mut row = running(spec(json!({})), 10);

@@ -1,6 +1,7 @@
 //! A rollout as people see it: what `GET /jobs/{jobId}` answers.
 
 mod alike;
+mod counts;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,8 @@ use crate::listing::{decoded, once, read_limit};
 use crate::names::ThingName;
 use crate::time::Moment;
 use alike::alike;
+
+pub use counts::Counts;
 
 const MINUTE_MILLIS: u64 = 60_000;
 /// How many reasons are told apart; the rest are counted together.
@@ -42,11 +45,18 @@ pub struct RolloutView {
     settled_per_minute: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     seconds_left: Option<u64>,
+    /// Until when it waits for its start, for its window, or for the minute
+    /// between two jobs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waits_until: Option<String>,
     failures: Vec<FailureGroup>,
     started_at: String,
     ends_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     ended_at: Option<String>,
+    /// How many events were too many for its trail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    events_untold: Option<u32>,
 }
 
 /// The wave under way.
@@ -63,37 +73,6 @@ struct WaveView {
     deadline: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     end: Option<End>,
-}
-
-/// Who stands where. Together they are all targets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Counts {
-    targets: u64,
-    /// No wave has come to them.
-    waiting: u64,
-    queued: u64,
-    in_progress: u64,
-    unconfirmed: u64,
-    succeeded: u64,
-    failed: u64,
-    timed_out: u64,
-    rejected: u64,
-    removed: u64,
-    /// They had left the targets when a wave came to them.
-    left: u64,
-    /// Their wave has ended, and they never answered.
-    unreached: u64,
-    #[serde(skip_serializing_if = "is_zero")]
-    retried: u64,
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde passes a reference"
-)]
-fn is_zero(number: &u64) -> bool {
-    *number == 0
 }
 
 /// Devices that failed alike.
@@ -188,29 +167,6 @@ fn read_cursor(text: String) -> Result<String, Failure> {
     })
 }
 
-impl Counts {
-    /// Of devices that waves have had; those of `ended` waves are awaited no
-    /// more.
-    fn new(all: &Tally, size: u64, open: &Tally, open_size: u64) -> Self {
-        let unreached = all.unreached(size) - open.unreached(open_size).min(all.unreached(size));
-        Self {
-            targets: size,
-            waiting: 0,
-            queued: open.queued(open_size) + open.canceled,
-            in_progress: open.in_progress,
-            unconfirmed: all.unconfirmed,
-            succeeded: all.succeeded,
-            failed: all.failed,
-            timed_out: all.timed_out,
-            rejected: all.rejected,
-            removed: all.removed,
-            left: all.left,
-            unreached,
-            retried: all.retried,
-        }
-    }
-}
-
 impl RolloutView {
     /// The view. `totals` counts all waves, `tally` the one under way.
     pub fn new(
@@ -258,11 +214,13 @@ impl RolloutView {
             }),
             settled_per_minute: per_minute(settled, elapsed),
             seconds_left: rollout.seconds_left(&counts, settled, now),
+            waits_until: rollout.rests_until(now).map(Moment::rfc3339),
             counts,
             failures,
             started_at: rollout.started_at.rfc3339(),
             ends_at: rollout.ends_at.rfc3339(),
             ended_at: rollout.ended_at.map(Moment::rfc3339),
+            events_untold: Some(rollout.trail.untold).filter(|untold| *untold > 0),
         }
     }
 }
@@ -312,6 +270,17 @@ impl Rollout {
             Reason::Refused(why) => format!("AWS refused a wave: {why}"),
             Reason::OutOfTime => "its time was over".to_owned(),
         })
+    }
+
+    /// When the next wave begins, if nothing but time is missing.
+    fn rests_until(&self, now: Moment) -> Option<Moment> {
+        let rests = match self.phase {
+            Phase::Between => true,
+            Phase::Starting => !self.job_meant(),
+            _ => false,
+        };
+        let begins = self.fills_at(now).min(self.ends_at);
+        (rests && begins > now && self.status() == "RUNNING").then_some(begins)
     }
 
     /// How long it will take at the pace that it has had, and never less than
@@ -385,6 +354,47 @@ mod tests {
         assert_eq!(seen["settledPerMinute"], 2.2);
         // 77 left, at 22 in ten minutes.
         assert_eq!(seen["secondsLeft"], 2100);
+    }
+
+    /// At noon, with a window of an hour at midnight; what is seen of it.
+    fn check_waits(more: Value, to: fn(&mut Rollout), until: Option<Moment>) {
+        let hour = 60 * MINUTE_MILLIS;
+        let now = Moment(12 * hour);
+        let mut sent = json!({"waves": [10]});
+        sent.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        let spec = Spec::read("", sent).unwrap();
+        let start = Rollout::start(RolloutId::from_key("a"), spec, now);
+        let mut rollout = start.listed(100, None, true, now);
+        to(&mut rollout);
+        let none = Tally::default();
+        let seen = json!(RolloutView::new(&rollout, &none, &none, Vec::new(), now));
+        let until = until.map_or(Value::Null, |until| json!(until.rfc3339()));
+        assert_eq!(seen["waitsUntil"], until, "{more} {seen}");
+    }
+
+    #[test]
+    fn a_rollout_that_waits_for_its_time_says_until_when() {
+        let hour = 60 * MINUTE_MILLIS;
+        let nothing = |_: &mut Rollout| {};
+        let start = json!({"startAt": 20 * hour});
+        let window = json!({"window": {"opensAtMinute": 0, "minutes": 60}});
+        check_waits(json!({}), nothing, None);
+        check_waits(start.clone(), nothing, Some(Moment(20 * hour)));
+        check_waits(window.clone(), nothing, Some(Moment(24 * hour)));
+        let rests = |row: &mut Rollout| row.not_before = Moment(12 * 3_600_000 + 60_000);
+        check_waits(json!({}), rests, Some(Moment(12 * hour + MINUTE_MILLIS)));
+        // A wave that has its devices, and no job yet.
+        let starting = |row: &mut Rollout| {
+            row.phase = Phase::Starting;
+            row.wave = Some(Wave::new(1, 10, None));
+        };
+        check_waits(window.clone(), starting, Some(Moment(24 * hour)));
+        let running = |row: &mut Rollout| row.phase = Phase::Running;
+        check_waits(window, running, None);
+        let paused = |row: &mut Rollout| row.paused = Some(Reason::Operator);
+        check_waits(start, paused, None);
     }
 
     #[test]

@@ -79,6 +79,9 @@ pub struct Wave {
     pub from: Option<Cursor>,
     /// How many it has.
     pub taken: u64,
+    /// How many of them joined the list later.
+    #[serde(default)]
+    pub late: u64,
     /// How many targets it has looked at.
     pub looked_at: u64,
     /// Whether it takes no more.
@@ -115,6 +118,7 @@ impl Wave {
             most,
             from,
             taken: 0,
+            late: 0,
             looked_at: 0,
             full: false,
             group: Made::No,

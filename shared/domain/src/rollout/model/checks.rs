@@ -52,6 +52,9 @@ impl World {
         {
             return Some("somebody was passed over");
         }
+        if let Some(broken) = self.untrue_trail() {
+            return Some(broken);
+        }
         self.miscounted()
             .then_some("the counts differ from the rows")
     }
@@ -99,6 +102,7 @@ const SEEDS: u64 = 1000;
 fn every_rollout_ends_and_keeps_its_rules() {
     let (mut done, mut stopped, mut told, mut late, mut left) = (0, 0, 0, 0, 0);
     let mut ends = BTreeMap::<String, u32>::new();
+    let (mut events, mut most) = (0, 0);
     for seed in 0..SEEDS {
         let mut world = World::new(seed, Flaw::None);
         let broken = world.run();
@@ -111,6 +115,8 @@ fn every_rollout_ends_and_keeps_its_rules() {
         stopped += u64::from(world.rollout.phase == Phase::Stopped);
         told += world.cloud.told.len();
         left += world.totals.left;
+        events += world.trail.len();
+        most = most.max(world.trail.len());
         for line in world.log.iter().filter(|line| line.contains("Closing")) {
             let end = line.split(' ').nth(2).unwrap_or_default();
             *ends.entry(end.to_owned()).or_default() += 1;
@@ -130,6 +136,7 @@ fn every_rollout_ends_and_keeps_its_rules() {
     say(&format!(
         "{SEEDS} rollouts: {done} done, {stopped} stopped, {told} devices told, {late} of them late, {left} had left"
     ));
+    say(&format!("{events} events in their trails, {most} in one"));
     assert!(done > 0 && stopped > 0 && late > 0 && left > 0);
     assert!(ends.len() >= 7, "a kind of end is not met");
 }
@@ -180,6 +187,8 @@ fn the_checks_find_what_is_broken() {
         (Flaw::KeepGroup, "a group is left over"),
         (Flaw::TakeWhoLeft, "who had left is taken"),
         (Flaw::SleepOn, "it sleeps on"),
+        (Flaw::TellFirst, "the trail tells otherwise"),
+        (Flaw::TellLast, "the trail tells otherwise"),
     ] {
         let found = (0..SEEDS).any(|seed| World::new(seed, flaw).run() == Some(rule));
         assert!(found, "{flaw:?} is not found");

@@ -76,7 +76,7 @@ impl World {
                     Command::Stop { running },
                     Command::Retry,
                 ];
-                let _ = self.rollout.obey(commands[n as usize % 4], now);
+                let _ = self.told(commands[n as usize % 4]);
                 self.rollout.version += 1;
             }
         }
@@ -94,6 +94,6 @@ impl World {
         };
         let at = self.now.plus_millis(self.chance.below(30 * MINUTE));
         self.pass(at);
-        self.rollout.obey(command, self.now).is_ok()
+        self.told(command).is_ok()
     }
 }

@@ -79,6 +79,7 @@ fn an_emptied_group_ends() {
         row = row.took(&Taken {
             looked_at,
             taken: 0,
+            late: 0,
             first: looked_at,
             last: Some(Cursor("Z".to_owned())),
             end,

@@ -47,6 +47,7 @@ fn a_million() {
                     first: count,
                     last,
                     end,
+                    late: 0,
                 })
             }
             Work::Intend => row.job_intended(),

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::{MINUTE, end_wave, report, running, spec, thing};
+use super::{MINUTE, end_wave_telling, report, running, spec, thing};
 use crate::names::ThingName;
 use crate::rollout::Rollout;
 use crate::rollout::execution::{Again, Class, Delta, Execution, Heard, Report, Status, Take};
 use crate::rollout::spec::Spec;
 use crate::rollout::tally::Tally;
+use crate::rollout::trail::{Event, What};
+use crate::rollout::view::Counts;
 use crate::time::Moment;
 
 /// What AWS says of one device, in the order in which it happens.
@@ -49,7 +51,8 @@ fn tell(
     spec: &Spec,
     devices: u64,
     hearing: Hearing,
-) -> (BTreeMap<ThingName, Execution>, Tally, Rollout) {
+) -> (BTreeMap<ThingName, Execution>, Tally, Rollout, Vec<Event>) {
+    let mut trail = Vec::new();
     let mut row = running(spec.clone(), devices);
     let mut tally = Tally::default();
     let mut rows = BTreeMap::new();
@@ -66,14 +69,20 @@ fn tell(
             }
         }
         // Whoever wakes looks at the row after each piece of news.
-        row = end_wave(row, &tally, Moment(MINUTE));
+        row = end_wave_telling(row, &tally, Moment(MINUTE), &mut trail);
     }
-    (rows, tally, row)
+    // How the others stood at its end depends on who was heard first.
+    for event in &mut trail {
+        if let What::WaveEnded { counts, .. } = &mut event.what {
+            *counts = Counts::default();
+        }
+    }
+    (rows, tally, row, trail)
 }
 
 proptest! {
     /// Any order and any repetition of what AWS says ends in the same rows, the
-    /// same counts and the same decision.
+    /// same counts, the same decision and the same trail.
     #[test]
     fn order_and_repetition_make_no_difference(
         histories in prop::collection::vec(history(2), 1..8),
@@ -93,10 +102,11 @@ proptest! {
         let mut shuffled = in_order.clone();
         shuffled.extend(repeated.iter().map(|index| in_order[index.index(in_order.len())].clone()));
         shuffled.sort_by_key(|told| crate::csr::sha256_hex(format!("{seed}{told:?}").as_bytes()));
-        let (rows, tally, row) = tell(&in_order, &spec, devices, Execution::hear);
-        let (other_rows, other_tally, other_row) = tell(&shuffled, &spec, devices, Execution::hear);
+        let (rows, tally, row, trail) = tell(&in_order, &spec, devices, Execution::hear);
+        let (other_rows, other_tally, other_row, other_trail) = tell(&shuffled, &spec, devices, Execution::hear);
         prop_assert_eq!(&rows, &other_rows);
         prop_assert_eq!(tally, other_tally);
+        prop_assert_eq!(trail, other_trail);
         prop_assert_eq!((row.phase, &row.paused), (other_row.phase, &other_row.paused));
         let mut counted = Tally::default();
         for row in rows.values() {
