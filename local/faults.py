@@ -20,6 +20,7 @@ from local import connections, fault_replies
 from local.call_log import Call, CallLog
 from local.call_names import Signer, operation, signer
 from local.control import CONTROL_PREFIX, Control
+from local.dynamodb_units import read_units, write_units
 from local.fault_rules import Fault, FaultRules
 from local.lambda_environment import worker_of
 from local.lambda_trace import inbound_trace, root_of
@@ -70,6 +71,8 @@ class FaultLayer:
                          headers, body)
         trace = root_of(headers.get("x-amzn-trace-id", "")) or root_of(worker.current_trace or "")
         call = self._log.add(trace, worker.func_name, signed_by.scope, f"{signed_by.prefix}:{name}")
+        if signed_by.prefix == "dynamodb":
+            call.writes, call.reads = write_units(name, body), read_units(name, body)
         _checks.set(call.checks)
         mentioned = f"{scope['path']}\n{body.decode('utf-8', 'replace')}"
         fault = self._rules.take(call, mentioned)
@@ -139,11 +142,12 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 
 def _watch(send: Send, call: Call) -> Send:
-    """Note the status on its way to the client."""
+    """Note the status and the size on their way to the client."""
 
     async def watch(message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start":
             call.status = message["status"]
+        call.answered += len(message.get("body", b""))
         await send(message)
 
     return watch
