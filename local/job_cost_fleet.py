@@ -72,7 +72,7 @@ class Fleet:
                 if light not in answered:
                     answered.add(light)
                     self._carry_out(wave, light)
-        if seen["status"] not in ("RUNNING", "DONE"):
+        if seen["status"] in ("PAUSED", "STOPPED"):
             raise SystemExit(f"{job} did not go well: {seen}")
         return seen["status"] == "DONE"
 
@@ -121,7 +121,8 @@ class Fleet:
 
     def _run(self, *arguments: object) -> dict[str, Any]:
         answer = self._lamp(*arguments)
-        if answer.exit != 0:
+        # A job that has been started is pending.
+        if answer.exit not in (0, 4):
             raise SystemExit(f"lamp {' '.join(map(str, arguments))}: {answer.documents} {answer.stderr}")
         return answer.document
 
