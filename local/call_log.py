@@ -21,10 +21,10 @@ class Call:
     operation: str
     status: int | None = None
     fault: str | None = None
-    # Of a call to DynamoDB, in its units.
+    # What AWS prices, and the bytes of the answer.
     writes: int = 0
     reads: float = 0.0
-    # Bytes.
+    events: int = 0
     answered: int = 0
     # What IAM was asked for it: action and resource.
     checks: list[dict[str, str]] = field(default_factory=list)

@@ -67,7 +67,7 @@ def amounts(calls: list[Call], transitions: int) -> Amounts:
         WRITES: sum(call["writes"] for call in calls),
         READS: sum(_reads(call) for call in calls),
         SIGNATURES: named["kms:Sign"],
-        EVENTS: named["events:PutEvents"],
+        EVENTS: sum(call["events"] for call in calls),
         # Every invocation has a trace of its own.
         INVOCATIONS: len({(call["function"], call["trace"]) for call in calls}),
     }

@@ -19,8 +19,8 @@ from ministack.core import iam_evaluator, lambda_runtime
 from local import connections, fault_replies
 from local.call_log import Call, CallLog
 from local.call_names import Signer, operation, signer
+from local.call_units import events, read_units, write_units
 from local.control import CONTROL_PREFIX, Control
-from local.dynamodb_units import read_units, write_units
 from local.fault_rules import Fault, FaultRules
 from local.lambda_environment import worker_of
 from local.lambda_trace import inbound_trace, root_of
@@ -71,8 +71,7 @@ class FaultLayer:
                          headers, body)
         trace = root_of(headers.get("x-amzn-trace-id", "")) or root_of(worker.current_trace or "")
         call = self._log.add(trace, worker.func_name, signed_by.scope, f"{signed_by.prefix}:{name}")
-        if signed_by.prefix == "dynamodb":
-            call.writes, call.reads = write_units(name, body), read_units(name, body)
+        call.writes, call.reads, call.events = write_units(name, body), read_units(name, body), events(name, body)
         _checks.set(call.checks)
         mentioned = f"{scope['path']}\n{body.decode('utf-8', 'replace')}"
         fault = self._rules.take(call, mentioned)

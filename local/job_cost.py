@@ -61,15 +61,16 @@ class Parts:
         return {name: sum(times * part.get(name, 0) for times, part in parts) for name in names}
 
 
-# Waves of each job that is measured. Those of 101 have a group, however few lights come.
-FEW, MANY = 25, 75
+# The lights and waves of each job that is measured. A wave of 101 has a group, however
+# few come. Lists are walked 25 lights at a time, and no such page has lights of two waves.
+FEW, MANY = 50, 100
 JOBS = {
     "few": (FEW, [100]),
     "many": (MANY, [100]),
-    "twice": (FEW, [13, 12]),
+    "twice": (FEW, [25, 25]),
     "few-grouped": (FEW, [101]),
     "many-grouped": (MANY, [101]),
-    "check": (100, [10, 40, 101]),
+    "check": (90, [10, 30, 101]),
 }
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from local import costs, job_cost
+from local.call_units import events, read_units, write_units
 from local.costs import amounts, usd
-from local.dynamodb_units import read_units, write_units
 from local.job_cost import JOBS, Parts, Share, parts, share
 
 SMALL = {"Item": {"PK": {"S": "x"}}}
@@ -35,19 +35,24 @@ def test_units_are_those_of_aws(operation: str, request_: dict[str, Any], writte
     assert (write_units(operation, body), read_units(operation, body)) == (written, read)
 
 
+def test_each_entry_is_an_event() -> None:
+    assert events("PutEvents", b'{"Entries": [{}, {}]}') == 2
+    assert events("PutItem", b"{}") == 0
+
+
 def call(operation: str, trace: str = "1", **more: Any) -> dict[str, Any]:
-    return {"function": "f", "trace": trace, "operation": operation, "writes": 0, "reads": 0.0, "answered": 0, **more}
+    return {"function": "f", "trace": trace, "operation": operation, "writes": 0, "reads": 0.0, "events": 0, "answered": 0, **more}
 
 
 def test_what_is_priced() -> None:
     took = amounts([
-        call("iot:DescribeThing"), call("iot:CreateJob"), call("iot:Publish"), call("kms:Sign"), call("events:PutEvents"),
+        call("iot:DescribeThing"), call("iot:CreateJob"), call("iot:Publish"), call("kms:Sign"), call("events:PutEvents", events=2),
         call("dynamodb:PutItem", writes=2, trace="2"),
         call("dynamodb:GetItem", reads=1.0, answered=300), call("dynamodb:Query", reads=1.0, answered=9000),
     ], transitions=3)
     assert took == {
         costs.OPERATIONS: 1, costs.TRANSITIONS: 3, costs.WRITES: 2, costs.READS: 4, costs.SIGNATURES: 1,
-        costs.EVENTS: 1, costs.INVOCATIONS: 2,
+        costs.EVENTS: 2, costs.INVOCATIONS: 2,
     }
     assert usd({costs.TRANSITIONS: 4, costs.WRITES: 8}) == pytest.approx(105e-6)
 

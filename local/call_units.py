@@ -1,12 +1,12 @@
-"""The capacity units that a request to DynamoDB takes.
+"""What a request takes, in the units that AWS prices.
 
-AWS rule: "DynamoDB read and write operations" (Developer Guide): an item costs a
+AWS rules: "DynamoDB read and write operations" (Developer Guide): an item costs a
 write unit for each kilobyte, and a consistent read of it a read unit for each
 four, begun ones included; half of that if it is not consistent, twice in a
 transaction, where a condition that is only checked is a write. What is counted
 is an upper bound: an item's JSON is longer than the item. An item that is read,
 updated or deleted by its key is taken as one unit's, since it is not in the
-request.
+request. "Amazon EventBridge pricing": each entry of a request is an event.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ WRITTEN = 1024
 
 
 def write_units(operation: str, body: bytes) -> int:
-    """How many a request writes that is not refused."""
+    """How many of DynamoDB's a request writes that is not refused."""
     match operation:
         case "PutItem":
             return _of_put(json.loads(body))
@@ -35,7 +35,7 @@ def write_units(operation: str, body: bytes) -> int:
 
 
 def read_units(operation: str, body: bytes) -> float:
-    """How many a request reads; of a query, a page of one unit's."""
+    """How many of DynamoDB's a request reads; of a query, a page of one unit's."""
     match operation:
         case "GetItem" | "Query" | "Scan":
             return _consistent(json.loads(body))
@@ -46,6 +46,11 @@ def read_units(operation: str, body: bytes) -> float:
             return sum(_consistent(table) * len(table["Keys"]) for table in tables)
         case _:
             return 0.0
+
+
+def events(operation: str, body: bytes) -> int:
+    """How many a request puts on a bus."""
+    return len(json.loads(body)["Entries"]) if operation == "PutEvents" else 0
 
 
 def _of_action(action: dict[str, Any]) -> int:
