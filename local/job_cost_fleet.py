@@ -94,22 +94,21 @@ class Fleet:
         sizes = [argument for size in waves for argument in ("--wave", size)]
         run = ("job", "run", "firmware", "-p", f"version={NEW}", "-p", f"image={self._image}", "--group", group)
         job = self._run(*run, *sizes, "--per-minute", 1000)["jobId"]
-        answered: set[str] = set()
-        self._until(f"the end of {job}", lambda: self._ended(job, answered))
+        self._until(f"the end of {job}", lambda: self._ended(job))
         self._calls.settle()
         calls = self._calls.read()
         runs = self._executions(job)
         return calls, sum(self._calls.transitions("RolloutWorkflowArn", run) for run in runs)
 
-    def _ended(self, job: str, answered: set[str]) -> bool:
+    def _ended(self, job: str) -> bool:
+        """Whether it has; those who are told of it answer."""
         seen = self._run("job", "show", job)
         if wave := seen.get("wave", {}).get("jobId"):
-            lights = [light for light in self._queued(wave) if light not in answered]
+            lights = list(self._queued(wave))
             for first in range(0, len(lights), A_SECOND):
                 with self._queues.held():
                     for light in lights[first:first + A_SECOND]:
                         self._carry_out(wave, light)
-            answered.update(lights)
         if seen["status"] in ("PAUSED", "STOPPED"):
             raise SystemExit(f"{job} did not go well: {seen}")
         return seen["status"] == "DONE"

@@ -103,7 +103,7 @@ impl Jobs {
     pub async fn receive(&self, batch: Batch) -> Failures {
         let mut failures = Failures::default();
         let mut of_jobs: BTreeMap<String, (RolloutId, Vec<String>, Vec<News>)> = BTreeMap::new();
-        let (mut of_all, mut of_things) = (Vec::new(), Vec::new());
+        let mut of_things = Vec::new();
         for Record { message_id, body } in batch.records {
             let news = match read(&body) {
                 Ok(news) => news,
@@ -112,7 +112,7 @@ impl Jobs {
                     continue;
                 }
             };
-            // What is said of one job is written at once.
+            // What is said of one job is written at once, and so is what concerns all.
             match news {
                 News::Device(ref id, ..) | News::Job(ref id, _) => {
                     let entry = of_jobs.entry(id.as_str().to_owned());
@@ -120,13 +120,9 @@ impl Jobs {
                     messages.push(message_id);
                     all.push(news);
                 }
-                News::Gone(thing) => {
-                    of_all.push(message_id);
-                    of_things.push((thing, Heard::Gone));
-                }
+                News::Gone(thing) => of_things.push((message_id, (thing, Heard::Gone))),
                 News::Firmware(thing, version) => {
-                    of_all.push(message_id);
-                    of_things.push((thing, Heard::Firmware(version)));
+                    of_things.push((message_id, (thing, Heard::Firmware(version))));
                 }
                 News::Joined(group, thing) => {
                     let heard = self.joined_group(&group, &thing).await;
@@ -139,7 +135,8 @@ impl Jobs {
                 News::Nothing => {}
             }
         }
-        failures.note(self.of_things(&of_things).await, of_all);
+        let (messages, heard): (Vec<_>, Vec<_>) = of_things.into_iter().unzip();
+        failures.note(self.of_things(&heard).await, messages);
         for (id, messages, news) in of_jobs.into_values() {
             let heard = self.of_job(&id, news).await;
             failures.note(heard, messages);
