@@ -21,6 +21,11 @@ class Call:
     operation: str
     status: int | None = None
     fault: str | None = None
+    # What AWS prices, and the bytes of the answer.
+    writes: int = 0
+    reads: float = 0.0
+    events: int = 0
+    answered: int = 0
     # What IAM was asked for it: action and resource.
     checks: list[dict[str, str]] = field(default_factory=list)
 

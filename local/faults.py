@@ -19,6 +19,7 @@ from ministack.core import iam_evaluator, lambda_runtime
 from local import connections, fault_replies
 from local.call_log import Call, CallLog
 from local.call_names import Signer, operation, signer
+from local.call_units import events, read_units, write_units
 from local.control import CONTROL_PREFIX, Control
 from local.fault_rules import Fault, FaultRules
 from local.lambda_environment import worker_of
@@ -70,6 +71,7 @@ class FaultLayer:
                          headers, body)
         trace = root_of(headers.get("x-amzn-trace-id", "")) or root_of(worker.current_trace or "")
         call = self._log.add(trace, worker.func_name, signed_by.scope, f"{signed_by.prefix}:{name}")
+        call.writes, call.reads, call.events = write_units(name, body), read_units(name, body), events(name, body)
         _checks.set(call.checks)
         mentioned = f"{scope['path']}\n{body.decode('utf-8', 'replace')}"
         fault = self._rules.take(call, mentioned)
@@ -139,11 +141,12 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 
 def _watch(send: Send, call: Call) -> Send:
-    """Note the status on its way to the client."""
+    """Note the status and the size on their way to the client."""
 
     async def watch(message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start":
             call.status = message["status"]
+        call.answered += len(message.get("body", b""))
         await send(message)
 
     return watch

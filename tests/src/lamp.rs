@@ -19,6 +19,12 @@ pub fn lamp() -> Command {
     command
 }
 
+/// Runs it for its JSON.
+pub fn run(arguments: &[&str]) -> Output {
+    let output = lamp().args(arguments).args(["--output", "json"]).output();
+    output.expect("lamp runs")
+}
+
 /// What it wrote, a JSON document a line.
 pub fn documents(output: &Output) -> Vec<Value> {
     String::from_utf8_lossy(&output.stdout)

@@ -23,4 +23,5 @@ pub mod organisation;
 pub mod removal;
 pub mod rollout;
 pub mod rotation;
+pub mod ssh;
 pub mod tunnels;

@@ -1,6 +1,8 @@
 //! Lights that offer tunnels, and AWS IoT Secure Tunneling asked past Lamplighter.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -125,6 +127,23 @@ impl Drop for Light {
         }
         let _ = fs::remove_dir_all(&self.keys);
     }
+}
+
+/// `lamp tunnel connect`, and where it listens.
+pub fn through(token: &str) -> (Child, SocketAddr) {
+    let mut proxy = lamp()
+        .args(["tunnel", "connect", "--token-file", token])
+        .args(["--listen", "0", "--output", "json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("lamp runs");
+    let mut line = String::new();
+    let mut said = BufReader::new(proxy.stdout.take().expect("a pipe"));
+    said.read_line(&mut line).expect("a line");
+    let line: Value = serde_json::from_str(&line).expect("JSON");
+    assert_eq!(line["service"], "SSH", "{line}");
+    let address = line["listening"].as_str().expect("an address");
+    (proxy, address.parse().expect("an address"))
 }
 
 /// What is asked for.

@@ -2,10 +2,9 @@
 //! becomes of them, and a way for bytes through real local proxies.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::{Child, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use lamplighter_tests::cases::{opened as reported, secured};
@@ -14,9 +13,9 @@ use lamplighter_tests::delivery::{PATIENCE, created, deliver};
 use lamplighter_tests::device::{trace, unique};
 use lamplighter_tests::faults::{self, Point};
 use lamplighter_tests::inventory::{row, rows};
-use lamplighter_tests::lamp::{documents, lamp};
+use lamplighter_tests::lamp::{documents, run};
 use lamplighter_tests::removal::deleted;
-use lamplighter_tests::tunnels::{Light, ask, body, open_in_aws, tunnels};
+use lamplighter_tests::tunnels::{Light, ask, body, open_in_aws, through, tunnels};
 use serde_json::{Value, json};
 
 fn text<'a>(value: &'a Value, name: &str) -> &'a str {
@@ -34,11 +33,6 @@ async fn shown(cloud: &Cloud, tunnel: &Value) -> Value {
 fn trail(tunnel: &Value) -> Vec<&str> {
     let events = tunnel["events"].as_array().expect("a trail").iter();
     events.map(|event| text(event, "what")).collect()
-}
-
-fn run(arguments: &[&str]) -> Output {
-    let output = lamp().args(arguments).args(["--output", "json"]).output();
-    output.expect("lamp runs")
 }
 
 /// Fires the schedule that looks at tunnels, whatever its hour, and waits until
@@ -82,22 +76,6 @@ fn echo() -> SocketAddr {
         }
     });
     address
-}
-
-/// `lamp tunnel connect`, and where it listens.
-fn through(token: &str) -> (Child, SocketAddr) {
-    let mut proxy = lamp()
-        .args(["tunnel", "connect", "--token-file", token])
-        .args(["--listen", "0", "--output", "json"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("lamp runs");
-    let mut line = String::new();
-    let mut said = BufReader::new(proxy.stdout.take().expect("a pipe"));
-    said.read_line(&mut line).expect("a line");
-    let line: Value = serde_json::from_str(&line).expect("JSON");
-    assert_eq!(line["service"], "SSH", "{line}");
-    (proxy, text(&line, "listening").parse().expect("an address"))
 }
 
 /// Sends bytes and reads as many back, at once.

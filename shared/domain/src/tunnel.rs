@@ -299,25 +299,24 @@ impl Tunnel {
         }
     }
 
-    /// Decides what time has brought.
+    /// Decides what time has brought, and when it did: whoever looks, whenever,
+    /// sees the same end.
     #[must_use]
     pub fn settle(self, now: Moment) -> Self {
-        let late = now >= self.until;
-        match self.status {
-            Status::Queued if late => self.close(Ending::NeverConnected, "time", now),
-            // AWS closed it by itself.
-            Status::Open if late => {
-                let until = self.until;
-                self.close(Ending::Expired, "time", until)
+        let (end, ending) = match self.status {
+            Status::Queued => (self.until, Ending::NeverConnected),
+            Status::Opening => {
+                let since = self.lease_until.unwrap_or(self.until);
+                (since.plus_millis(PATIENCE_MILLIS), Ending::Abandoned)
             }
-            Status::Opening if self.is_abandoned(now) => self.close(Ending::Abandoned, "time", now),
-            _ => self,
+            // AWS closes it by itself.
+            Status::Open => (self.until, Ending::Expired),
+            Status::Closed => return self,
+        };
+        if now < end {
+            return self;
         }
-    }
-
-    fn is_abandoned(&self, now: Moment) -> bool {
-        let since = self.lease_until.unwrap_or(self.until);
-        now >= since.plus_millis(PATIENCE_MILLIS)
+        self.close(ending, "time", end)
     }
 
     /// AWS has it no more, or closed, and nobody did that here: the device's

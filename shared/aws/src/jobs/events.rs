@@ -103,6 +103,7 @@ impl Jobs {
     pub async fn receive(&self, batch: Batch) -> Failures {
         let mut failures = Failures::default();
         let mut of_jobs: BTreeMap<String, (RolloutId, Vec<String>, Vec<News>)> = BTreeMap::new();
+        let mut of_things = Vec::new();
         for Record { message_id, body } in batch.records {
             let news = match read(&body) {
                 Ok(news) => news,
@@ -111,17 +112,31 @@ impl Jobs {
                     continue;
                 }
             };
-            if let News::Device(id, ..) | News::Job(id, _) = &news {
-                // What is said of one job is written at once.
-                let entry = of_jobs.entry(id.as_str().to_owned());
-                let (_, messages, all) = entry.or_insert((id.clone(), Vec::new(), Vec::new()));
-                messages.push(message_id);
-                all.push(news);
-                continue;
+            // What is said of one job is written at once, and so is what concerns all.
+            match news {
+                News::Device(ref id, ..) | News::Job(ref id, _) => {
+                    let entry = of_jobs.entry(id.as_str().to_owned());
+                    let (_, messages, all) = entry.or_insert((id.clone(), Vec::new(), Vec::new()));
+                    messages.push(message_id);
+                    all.push(news);
+                }
+                News::Gone(thing) => of_things.push((message_id, (thing, Heard::Gone))),
+                News::Firmware(thing, version) => {
+                    of_things.push((message_id, (thing, Heard::Firmware(version))));
+                }
+                News::Joined(group, thing) => {
+                    let heard = self.joined_group(&group, &thing).await;
+                    failures.note(heard, [message_id]);
+                }
+                News::Entered(group, thing, job) => {
+                    let heard = self.entered_group(&group, &thing, job).await;
+                    failures.note(heard, [message_id]);
+                }
+                News::Nothing => {}
             }
-            let heard = self.of_thing(news).await;
-            failures.note(heard, [message_id]);
         }
+        let (messages, heard): (Vec<_>, Vec<_>) = of_things.into_iter().unzip();
+        failures.note(self.of_things(&heard).await, messages);
         for (id, messages, news) in of_jobs.into_values() {
             let heard = self.of_job(&id, news).await;
             failures.note(heard, messages);
@@ -202,21 +217,19 @@ impl Jobs {
             .map(|status| Heard::Report(*wave, Report::new(status, number, at, said.reason()))))
     }
 
-    async fn of_thing(&self, news: News) -> Result<(), Failure> {
-        let (thing, heard) = match news {
-            News::Joined(group, thing) => return self.joined_group(&group, &thing).await,
-            News::Entered(group, thing, job) => {
-                return self.entered_group(&group, &thing, job).await;
-            }
-            News::Gone(thing) => (thing, Heard::Gone),
-            News::Firmware(thing, version) => (thing, Heard::Firmware(version)),
-            News::Device(..) | News::Job(..) | News::Nothing => return Ok(()),
-        };
+    /// Has each job that may have these things hear of them.
+    async fn of_things(&self, heard: &[(ThingName, Heard)]) -> Result<(), Failure> {
+        if heard.is_empty() {
+            return Ok(());
+        }
         for rollout in self.open_jobs().await? {
             let confirms = rollout.spec.confirms.is_some();
-            if confirms || heard == Heard::Gone {
-                self.hear(&rollout, [(thing.clone(), heard.clone())])
-                    .await?;
+            let of_it = heard
+                .iter()
+                .filter(|(_, heard)| confirms || *heard == Heard::Gone);
+            let of_it: Vec<_> = of_it.cloned().collect();
+            if !of_it.is_empty() {
+                self.hear(&rollout, of_it).await?;
                 self.look_and_wake(&rollout.rollout_id, &[]).await?;
             }
         }

@@ -17,6 +17,7 @@ use crate::device::DeviceRecord;
 use crate::failure::Failure;
 use crate::names::{OperationId, ThingName};
 use crate::quote::quoted;
+use crate::rollout::RolloutId;
 use crate::time::Moment;
 
 /// AWS keeps a deleted shadow's version for so long, and begins anew after that
@@ -47,7 +48,9 @@ pub struct DocumentRow {
     /// The thing; nothing as long as AWS has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thing: Option<Thing>,
-    /// All thing groups that it is in, dynamic ones of AWS's included.
+    /// All thing groups that it is in, dynamic ones of AWS's included; those of
+    /// jobs' waves left out, which are nobody's business but the job's, and come
+    /// and go without being heard of.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub groups: BTreeSet<String>,
     /// Its unnamed shadow.
@@ -180,7 +183,8 @@ impl DocumentRow {
             (Some(None) | None, _) => {}
         }
         if let Some(groups) = seen.groups {
-            self.groups = groups;
+            let lasting = |name: &String| RolloutId::wave_of(name).is_none();
+            self.groups = groups.into_iter().filter(lasting).collect();
         }
         for (name, shadow) in seen.shadows {
             self.stale_shadows.remove(&name);

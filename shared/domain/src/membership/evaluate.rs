@@ -8,12 +8,11 @@ use super::definitions::Definitions;
 use super::document::DocumentRow;
 use crate::catalog::Materialize;
 use crate::names::GroupName;
-use crate::rollout::RolloutId;
 use crate::time::Moment;
 
 /// A thing is in 10 groups at most ("AWS IoT Device Management endpoints and
-/// quotas"); two are kept free, for waves of rollouts and whatever a person
-/// needs at night. Waves' groups are not counted: they have those two.
+/// quotas"); two are kept free, for waves of rollouts, whose groups a document has
+/// not, and whatever a person needs at night.
 const MOST_GROUPS: usize = 8;
 
 /// A device's rows as they were read.
@@ -145,11 +144,7 @@ fn moves(
         .filter(|name| is_static(name))
         .filter_map(|name| GroupName::parse(name).ok())
         .collect();
-    let is_wave = |name: &str| RolloutId::wave_of(name).is_some();
-    let others = document
-        .groups
-        .iter()
-        .filter(|name| !is_static(name) && !is_wave(name));
+    let others = document.groups.iter().filter(|name| !is_static(name));
     let room = MOST_GROUPS.saturating_sub(others.count());
     let wanted = groups.iter().filter(|name| is_static(name.as_str()));
     let (held, missing): (Vec<_>, Vec<_>) = wanted.cloned().partition(|name| in_aws.contains(name));

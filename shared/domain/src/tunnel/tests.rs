@@ -110,6 +110,23 @@ fn one_at_a_time_opens_it_and_nobody_for_ever() {
 }
 
 #[test]
+fn an_end_that_time_brings_is_the_same_whenever_somebody_looks() {
+    let queued = ask(Presence::Disconnected, Some(60)).unwrap();
+    let opening = ask(Presence::Connected, None).unwrap();
+    let taken = opening.clone().take_up(Moment(0), Moment(30_000)).unwrap();
+    let open = opening.opened("aws-1", Moment(5)).unwrap();
+    for (tunnel, end) in [
+        (queued, 60 * MINUTE_MILLIS),
+        (taken, 30_000 + PATIENCE_MILLIS),
+        (open, 30 * MINUTE_MILLIS + 5),
+    ] {
+        let first = tunnel.clone().settle(Moment(end));
+        assert_eq!(first.events.last().unwrap().at, Moment(end), "{first:?}");
+        assert_eq!(tunnel.settle(Moment(end + 7 * MINUTE_MILLIS)), first);
+    }
+}
+
+#[test]
 fn the_same_key_asks_for_the_same() {
     let tunnel = ask(Presence::Connected, None).unwrap();
     let (thing, other) = (tunnel.thing_name.clone(), ThingName::parse("x").unwrap());

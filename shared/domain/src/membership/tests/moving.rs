@@ -22,7 +22,10 @@ fn check(in_aws: &[&str], join: &[&str], leave: &[&str], saturated: &[&str]) {
         ],
     );
     let mut row = known("a", 5);
-    row.groups = in_aws.iter().map(ToString::to_string).collect();
+    row.observed(Observation {
+        groups: Some(in_aws.iter().map(ToString::to_string).collect()),
+        ..Observation::default()
+    });
     let found = evaluate(&all, None, row, Moment(9)).unwrap();
     assert_eq!(names(&found.moves.join), join);
     assert_eq!(names(&found.moves.leave), leave);
