@@ -36,7 +36,9 @@ demo: build ## Create, group, renew, cut off and remove street lights in a cloud
 	$(PYTHON) -m local.demo $(if $(REPORT),--report $(REPORT)) $(if $(KEEP),--keep)
 
 .PHONY: test
-test: test-local test-unit test-system ## All tests: the local cloud, the domain and the shell, the whole system
+test: build ## All tests: the local cloud, the domain and the shell, the whole system
+	$(MAKE) --no-print-directory --jobs test-local test-unit
+	$(MAKE) --no-print-directory test-system
 
 .PHONY: check
 check: check-format check-licences check-template check-python check-lints check-docs ## Everything CI checks without running it
@@ -68,16 +70,25 @@ test-local: build ## Tests of the local cloud itself
 
 .PHONY: test-system
 test-system: build ## Whole-system tests, in local clouds of their own
-	LOG_LEVEL=trace .ci/with-local-cloud cargo test $(CARGO_FLAGS) --test secrets
-	.ci/with-local-cloud $(MAKE) --no-print-directory against-cloud
+	cargo test $(CARGO_FLAGS) $(SYSTEM_TESTS) --no-run
+	$(MAKE) --no-print-directory --jobs test-together test-alone
 
-# What test-system runs once the cloud is up; last, what looks at all that the
-# others made the functions do.
-.PHONY: against-cloud
-against-cloud:
-	$(PYTHON) .ci/system_tests.py $(CARGO_FLAGS)
+# Most of a test's time is waiting, so two clouds are tested at a time. Last in
+# this one is what looks at all that the others made the functions do.
+.PHONY: test-together
+test-together:
+	.ci/with-local-cloud together $(MAKE) --no-print-directory against-together
+
+.PHONY: against-together
+against-together:
+	$(PYTHON) .ci/system_tests.py together $(CARGO_FLAGS)
 	$(PYTHON) -m pytest -q tests --ignore tests/test_roles.py
 	$(PYTHON) -m pytest -q tests/test_roles.py
+
+.PHONY: test-alone
+test-alone:
+	LOG_LEVEL=trace .ci/with-local-cloud secrets cargo test $(CARGO_FLAGS) --test secrets
+	.ci/with-local-cloud alone $(PYTHON) .ci/system_tests.py alone $(CARGO_FLAGS)
 
 .PHONY: check-format
 check-format: ## rustfmt

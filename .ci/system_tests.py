@@ -1,9 +1,9 @@
-"""Runs the whole-system tests, several binaries at a time: most of their time is spent waiting.
+"""Runs whole-system tests in the cloud that LAMPLIGHTER_OUTPUTS names.
 
-    python .ci/system_tests.py CARGO-FLAG...
+    python .ci/system_tests.py together|alone CARGO-FLAG...
 
-Those that take stock of the whole account, or keep it busy, run alone; those that need another cloud do not run here.
-`tests/Cargo.toml` names them.
+Those that may, run several at a time: most of their time is spent waiting. Those that take stock of the whole account,
+or keep it busy, run alone in it. `tests/Cargo.toml` names them, and those that need a cloud like no other.
 """
 
 from __future__ import annotations
@@ -44,22 +44,22 @@ def passes(name: str, executable: str) -> bool:
 
 
 def main() -> int:
+    """Run one of the two kinds; 0 if all pass."""
+    kind, *flags = sys.argv[1:]
     manifest = tomllib.loads((PACKAGE / "Cargo.toml").read_text())
     metadata = manifest["package"]["metadata"]["system-tests"]
-    found = binaries(sys.argv[1:])
+    found = binaries(flags)
     unknown = {*metadata["alone"], *metadata["first"], *metadata["apart"]} - found.keys()
     if unknown:
         print(f"tests/Cargo.toml names tests that are not there: {sorted(unknown)}", file=sys.stderr)
         return 1
-    others = [name for name in found if name not in metadata["alone"] + metadata["apart"]]
-    others.sort(key=lambda name: name not in metadata["first"])
-    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        together = pool.map(passes, others, [found[name] for name in others])
-        results = dict(zip(others, together, strict=True))
-    for name in metadata["alone"]:
-        results[name] = passes(name, found[name])
+    together = [name for name in found if name not in metadata["alone"] + metadata["apart"]]
+    together.sort(key=lambda name: name not in metadata["first"])
+    names, at_once = {"together": (together, SIDE_BY_SIDE), "alone": (metadata["alone"], 1)}[kind]
+    with ThreadPoolExecutor(at_once) as pool:
+        results = dict(zip(names, pool.map(passes, names, [found[name] for name in names]), strict=True))
     failed = [name for name, passed in results.items() if not passed]
-    print(f"\n{len(results) - len(failed)} of {len(results)} binaries passed; failed: {failed or 'none'}", flush=True)
+    print(f"\n{kind}: {len(results) - len(failed)} of {len(results)} binaries passed; failed: {failed or 'none'}", flush=True)
     return 1 if failed else 0
 
 
