@@ -77,27 +77,33 @@ async def _watch(account: str, region: str, job: dict[str, Any]) -> None:
 
 async def pass_time(account: str, region: str, job: dict[str, Any]) -> bool:
     """Does what is due by now; whether more may become due."""
-    job_id = job["jobId"]
-    with request_scope(account, region):
-        if iot._jobs.get(job_id) is not job:
-            return False
-        running = [one for one in iot._job_executions.values()
-                   if one["jobId"] == job_id and one["status"] == "IN_PROGRESS"]
-        # Whose executions end: each was next for its device, being at work.
-        due = [one["thingName"] for one in running if iot._jobs_seconds_before_timeout(one) == 0]
-        before = {thing: job_id for thing in due}
-        for one in running:
-            iot._jobs_apply_timeout(one)
-        schedule = job.get("schedulingConfig") or {}
-        ends, behaviour = _moment(schedule.get("endTime")), schedule.get("endBehavior")
-        over = ends is not None and ends <= _now() and job["status"] == "IN_PROGRESS"
-        if over and behaviour in ("CANCEL", "FORCE_CANCEL"):
-            before |= iot._jobs_cancel(job_id, {"reasonCode": "END_TIME"}, behaviour == "FORCE_CANCEL")
-        left = job["status"] == "IN_PROGRESS" or any(one["status"] == "IN_PROGRESS" for one in running)
     async with iot.publishing_events():
+        with request_scope(account, region):
+            left, before = _pass_time(job)
         for thing, first in before.items():
             await iot.jobs_notify_thing(account, region, thing, first)
     return left
+
+
+def _pass_time(job: dict[str, Any]) -> tuple[bool, dict[str, str]]:
+    """Whether more may become due, and which job was first for each thing that may have another first now."""
+    job_id = job["jobId"]
+    if iot._jobs.get(job_id) is not job:
+        return False, {}
+    running = [one for one in iot._job_executions.values()
+               if one["jobId"] == job_id and one["status"] == "IN_PROGRESS"]
+    # Whose executions end: each was next for its device, being at work.
+    due = [one["thingName"] for one in running if iot._jobs_seconds_before_timeout(one) == 0]
+    before = {thing: job_id for thing in due}
+    for one in running:
+        iot._jobs_apply_timeout(one)
+    schedule = job.get("schedulingConfig") or {}
+    ends, behaviour = _moment(schedule.get("endTime")), schedule.get("endBehavior")
+    over = ends is not None and ends <= _now() and job["status"] == "IN_PROGRESS"
+    if over and behaviour in ("CANCEL", "FORCE_CANCEL"):
+        before |= iot._jobs_cancel(job_id, {"reasonCode": "END_TIME"}, behaviour == "FORCE_CANCEL")
+    left = job["status"] == "IN_PROGRESS" or any(one["status"] == "IN_PROGRESS" for one in running)
+    return left, before
 
 
 def _moment(text: Any) -> datetime | None:

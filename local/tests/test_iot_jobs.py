@@ -199,3 +199,22 @@ def test_the_timer_runs_while_the_device_is_at_it(monkeypatch, minutes, status, 
 def test_a_job_ends_at_its_end(monkeypatch, minutes, status, behaviour, expected):
     schedule = {"endTime": minutes_ahead(32), "endBehavior": behaviour}
     assert after(minutes, status, monkeypatch, schedulingConfig=schedule) == expected
+
+
+@pytest.mark.parametrize(("minutes", "status", "more", "expected"), [
+    (6, "IN_PROGRESS", TIMEOUT, ["timed_out"]),
+    (4, "IN_PROGRESS", TIMEOUT, []),
+    (40, "QUEUED", {"schedulingConfig": {"endTime": minutes_ahead(32), "endBehavior": "CANCEL"}}, ["canceled"]),
+])
+def test_what_time_does_to_an_execution_is_told(monkeypatch, minutes, status, more, expected):
+    told = []
+
+    async def publish(_account, _region, topic, _event):
+        told.append(topic)
+
+    with request_scope(ACCOUNT, REGION):
+        monkeypatch.setitem(iot._event_config, iot._EVENT_CONFIG_KEY, {"enabled": ["JOB_EXECUTION"]})
+    monkeypatch.setattr(iot, "_publish_event", publish)
+    after(minutes, status, monkeypatch, **more)
+    executions = [topic for topic in told if topic.startswith("$aws/events/jobExecution/")]
+    assert [topic.rpartition("/")[2] for topic in executions] == expected

@@ -94,7 +94,7 @@ impl Jobs {
         }
     }
 
-    /// Creates a wave's job; one that is there already is this one.
+    /// Creates a wave's job; one that is there already for its devices is this one.
     pub(super) async fn create_job(
         &self,
         rollout: &Rollout,
@@ -136,7 +136,7 @@ impl Jobs {
             .iot
             .create_job()
             .job_id(&plan.job_id)
-            .set_targets(Some(targets))
+            .set_targets(Some(targets.clone()))
             .target_selection(TargetSelection::Snapshot)
             .description(format!("{}, by Lamplighter", order.template))
             .document(order.document)
@@ -148,9 +148,26 @@ impl Jobs {
             .await;
         match answer {
             Ok(_) => Ok(Ok(())),
-            Err(error) if failure::cause(&error) == Cause::Conflict => Ok(Ok(())),
+            Err(error) if failure::cause(&error) == Cause::Conflict => {
+                self.is_for(&plan.job_id, &targets).await
+            }
             Err(error) => refused("iot:CreateJob", &error),
         }
+    }
+
+    /// Whether the job that is there was made by an earlier attempt, and not by
+    /// somebody else under its name. More may have been its targets then.
+    async fn is_for(&self, job: &str, targets: &[String]) -> Result<Result<(), Refused>, Failure> {
+        let made = self.iot.describe_job().job_id(job).send().await;
+        let made = found("iot:DescribeJob", made)?.and_then(|answer| answer.job);
+        let has = made.map(|job| job.targets.unwrap_or_default());
+        Ok(match has {
+            Some(has) if targets.iter().any(|target| !has.contains(target)) => {
+                Err(Refused(format!("a job {job} of somebody else's is in AWS")))
+            }
+            // One that is gone already is found to be when it is looked at.
+            _ => Ok(()),
+        })
     }
 
     pub(super) async fn describe(&self, job: &str) -> Result<Seen, Failure> {

@@ -38,10 +38,11 @@ pub enum Change {
 
 impl Command {
     /// Whether another execution of the workflow goes on after it: the one before
-    /// may have failed, and one that waits is told that it was replaced. Who ends a
-    /// job, ends it for certain, also if it was asked before.
+    /// may have failed or been stopped, and one that waits is told that it was
+    /// replaced. Who ends a job or has it go on is certain of that, also where it
+    /// was asked before.
     pub fn replaces_workflow(self, change: Change) -> bool {
-        change != Change::None || matches!(self, Self::Stop { .. })
+        change != Change::None || matches!(self, Self::Stop { .. } | Self::Resume)
     }
 }
 

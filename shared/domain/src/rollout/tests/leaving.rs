@@ -157,7 +157,7 @@ fn which_commands_replace_the_workflow() {
         (Command::Pause, Change::Changed, true),
         (Command::Pause, Change::None, false),
         (Command::Approve(2), Change::Changed, true),
-        (Command::Resume, Change::None, false),
+        (Command::Resume, Change::None, true),
         (Command::Retry, Change::Begun, true),
     ] {
         assert_eq!(command.replaces_workflow(change), replaces, "{command:?}");
