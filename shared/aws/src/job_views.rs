@@ -66,12 +66,12 @@ pub async fn kept(table: &Table, id: &RolloutId) -> Result<Option<Kept>, Failure
     table.get(&Key::rollout(id)).await
 }
 
-/// The counts of the wave under way.
+/// The counts of the wave under way, or else of the last one.
 pub async fn tally(table: &Table, rollout: &Rollout) -> Result<Tally, Failure> {
-    let Some(wave) = &rollout.wave else {
+    let Some(wave) = rollout.counted() else {
         return Ok(Tally::default());
     };
-    let key = Key::wave(&rollout.rollout_id, wave.number);
+    let key = Key::wave(&rollout.rollout_id, wave);
     Ok(table.get(&key).await?.unwrap_or_default())
 }
 

@@ -19,6 +19,7 @@
 pub mod event;
 pub mod execution;
 pub mod forecast;
+mod judging;
 pub mod limits;
 pub mod of_device;
 pub mod on_enter;
@@ -45,7 +46,8 @@ use crate::failure::Failure;
 use crate::quote::quoted;
 use crate::time::Moment;
 use execution::Again;
-use spec::{OnFailure, Spec};
+use judging::Last;
+use spec::Spec;
 use tally::{Fault, Tally};
 use wave::{Cursor, End, Made, Wave};
 
@@ -206,6 +208,9 @@ pub struct Rollout {
     /// The wave under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wave: Option<Wave>,
+    /// The last wave that ended, which is judged again before the next begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Last>,
     /// Before this no job may begin.
     pub not_before: Moment,
     /// When it began.
@@ -255,6 +260,7 @@ impl Rollout {
             waves: 0,
             approved: 1,
             wave: None,
+            last: None,
             not_before: now,
             started_at: now,
             ended_at: None,
@@ -270,11 +276,12 @@ impl Rollout {
         Self::start(rollout_id, spec, now).listed(0, None, true, now)
     }
 
-    /// Decides what needs no work. `tally` is that of the wave under way, and
-    /// `joined` how many targets have joined the list since the start.
+    /// Decides what needs no work. `tally` is that of the wave that is
+    /// [`counted`](Self::counted), and `joined` how many targets have joined the list since the start.
     #[must_use]
     pub fn settle(mut self, tally: &Tally, joined: u64, now: Moment) -> Self {
         self.listed = self.listed.max(self.targets + joined);
+        self.judge_again(tally, now);
         loop {
             let before = self.phase;
             self.settle_once(tally, now);
@@ -410,67 +417,6 @@ impl Rollout {
     fn closed(&self) -> bool {
         let wave = self.wave.as_ref();
         wave.is_none_or(|wave| !wave.job.there() && !wave.group.there() && !wave.recheck)
-    }
-
-    /// A wave has ended; whether the rollout goes on.
-    fn conclude(&mut self, tally: &Tally, now: Moment) {
-        let Some(wave) = self.wave.take() else {
-            return;
-        };
-        self.phase = Phase::Between;
-        if wave.job != Made::No {
-            self.not_before = now.plus_millis(REST_MILLIS);
-        }
-        let end = wave.end.unwrap_or(End::Stopped);
-        if end.interrupted() {
-            self.cursor.clone_from(&wave.from);
-            self.looked_at -= wave.looked_at;
-            self.again.interrupted.get_or_insert(wave.number);
-        } else if end == End::Empty {
-            self.approved += u32::from(self.approved == wave.number);
-        } else {
-            self.again.interrupted = None;
-            self.index += 1;
-        }
-        let number = wave.number;
-        match end {
-            End::Stopped => self.stop(now),
-            End::Paused => self.pause(Reason::Operator),
-            End::CanceledOutside => self.pause(Reason::CanceledOutside(number)),
-            // The reason is there already.
-            End::Refused | End::Empty => {}
-            End::TooManyFailed => self.faulty(number, Fault::TooManyFailed, now),
-            End::Complete | End::Deadline => {
-                let fault = match tally.fault(wave.taken, &self.spec) {
-                    // Those that join later are few; that they are silent says
-                    // nothing of the job.
-                    Some(Fault::NobodyAnswered) if self.all_late(&wave) => {
-                        tally.silence(wave.taken, &self.spec)
-                    }
-                    fault => fault,
-                };
-                if let Some(fault) = fault {
-                    self.faulty(number, fault, now);
-                }
-            }
-        }
-    }
-
-    /// Whether all of a wave's targets have joined the list later.
-    fn all_late(&self, wave: &Wave) -> bool {
-        self.spec.late_joiners.is_some() && self.looked_at - wave.looked_at >= self.targets
-    }
-
-    fn faulty(&mut self, wave: u32, fault: Fault, now: Moment) {
-        let reason = Reason::Wave(wave, fault);
-        match self.spec.on_failure {
-            OnFailure::Pause => self.pause(reason),
-            OnFailure::Stop => {
-                self.finish(now);
-                self.phase = Phase::Stopped;
-                self.stopped = Some(reason);
-            }
-        }
     }
 
     fn pause(&mut self, reason: Reason) {

@@ -6,6 +6,7 @@
 
 mod checks;
 mod cloud;
+mod judging;
 mod people;
 mod sleep;
 mod trail;
@@ -53,6 +54,10 @@ enum Flaw {
     TellFirst,
     /// Events are stored after the row, which may be all that is.
     TellLast,
+    /// A wave is judged at its end only.
+    JudgeOnce,
+    /// Whoever resumes it approves the next wave.
+    ResumeApproves,
 }
 
 /// Numbers that follow from a seed (xorshift64*, S. Vigna).
@@ -98,6 +103,7 @@ struct World {
     log: Vec<String>,
     trail: Vec<Event>,
     standing: trail::Standing,
+    judged: judging::Judged,
 }
 
 fn thing(n: usize) -> ThingName {
@@ -174,16 +180,10 @@ impl World {
             log: Vec::new(),
             trail: Vec::new(),
             standing: trail::Standing::default(),
+            judged: judging::Judged::default(),
         };
         world.trouble(targets);
         world
-    }
-
-    fn tally(&self) -> Tally {
-        let wave = self.rollout.wave.as_ref().map(|wave| wave.number);
-        wave.and_then(|n| self.tallies.get(&n))
-            .copied()
-            .unwrap_or_default()
     }
 
     fn joined(&self) -> u64 {
@@ -195,6 +195,9 @@ impl World {
 
     /// One step of the worker; the moment until which it waits, if it does.
     fn work(&mut self) -> Option<Moment> {
+        if self.flaw == Flaw::JudgeOnce {
+            self.rollout.last = None;
+        }
         let mut row = self
             .rollout
             .clone()
@@ -227,6 +230,7 @@ impl World {
 
     fn keep(&mut self, mut row: Rollout) {
         row.trail = self.tell(&row);
+        self.watch_waves(&row);
         if row.phase != self.rollout.phase {
             let end = row.wave.as_ref().and_then(|wave| wave.end);
             self.log.push(format!(

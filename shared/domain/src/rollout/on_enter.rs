@@ -221,8 +221,8 @@ mod tests {
         assert_ne!(begun(moved).rollout_id, first().0.rollout_id);
     }
 
-    fn wave(row: Rollout, joined: u64, place: &str, now: Moment) -> Rollout {
-        let row = row.settle(&Tally::default(), joined, now);
+    fn wave(row: Rollout, last: &Tally, joined: u64, place: &str, now: Moment) -> Rollout {
+        let row = row.settle(last, joined, now);
         assert_eq!(row.phase, Phase::Filling, "{row:?}");
         let taken = Taken {
             looked_at: joined - row.looked_at,
@@ -256,7 +256,7 @@ mod tests {
         assert_eq!(waiting.next(Moment(0)), Next::Wait(waiting.ends_at));
         assert_eq!(waiting.status(), "FOLLOWING");
 
-        let row = wave(waiting, 1, "L#1", Moment(1));
+        let row = wave(waiting, &Tally::default(), 1, "L#1", Moment(1));
         let rate = match row.next(row.wave.as_ref().unwrap().look_at) {
             Next::Do(Work::Describe(_)) => row.spec.late_joiners,
             other => panic!("{other:?}"),
@@ -271,7 +271,7 @@ mod tests {
 
         // One that is silent holds it up until its wave's end, and no longer.
         let later = row.not_before;
-        let row = wave(row, 2, "L#2", later);
+        let row = wave(row, &succeeded, 2, "L#2", later);
         let over = row.wave.as_ref().unwrap().deadline;
         let row = ended(row, &Tally::default(), 2, over);
         assert_eq!((row.status(), row.paused.as_ref()), ("FOLLOWING", None));
@@ -283,7 +283,12 @@ mod tests {
             ..Tally::default()
         };
         let later = row.not_before;
-        let mut row = ended(wave(row, 3, "L#3", later), &failed, 3, later);
+        let mut row = ended(
+            wave(row, &Tally::default(), 3, "L#3", later),
+            &failed,
+            3,
+            later,
+        );
         assert_eq!(row.status(), "PAUSED", "{row:?}");
         row.obey(Command::Resume, later).unwrap();
         // It is looked for who had no turn, and then it follows again.

@@ -70,9 +70,7 @@ impl Rollout {
                 Err(Failure::busy("a wave is being broken off", 30))
             }
             Command::Resume if !self.phase.ended() => {
-                self.paused = None;
-                self.wants_pause = false;
-                self.approved = self.approved.max(self.waves + 1);
+                self.go_on();
                 Ok(Change::Changed)
             }
             Command::Stop { running } if !self.phase.ended() => {
@@ -122,7 +120,7 @@ impl Rollout {
         self.looked_at = 0;
         self.index = 0;
         self.not_before = self.not_before.max(now);
-        self.approved = self.approved.max(self.waves + 1);
+        self.last = None;
         self.again = Again {
             interrupted: None,
             failed_up_to: Some(self.waves),
@@ -140,6 +138,9 @@ impl Rollout {
         let (stands, remedy) = match self.phase {
             Phase::Done => ("is done", "Retry what failed, or start another job."),
             Phase::Stopped => ("was stopped", "Retry what failed, or start another job."),
+            _ if self.paused.is_some() || self.wants_pause => {
+                ("is paused", "Resume or cancel it first.")
+            }
             _ if self.awaits_approval() => (
                 "waits for the approval of another wave",
                 "Approve the wave that it waits with, or stop it.",

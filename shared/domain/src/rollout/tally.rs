@@ -114,10 +114,16 @@ impl Tally {
         size.saturating_sub(self.settled() + self.in_progress + self.unconfirmed)
     }
 
-    /// Of a wave that has ended, those that never answered: cancelled by us at
-    /// the deadline, or not heard of.
+    /// Of a wave that has ended, those that never began: cancelled by us, or not
+    /// heard of.
     pub const fn unreached(&self, size: u64) -> u64 {
-        self.queued(size) + self.in_progress + self.canceled
+        self.queued(size) + self.canceled
+    }
+
+    /// Of a wave that has ended, those that have not answered, be it that they
+    /// have begun.
+    const fn silent(&self, size: u64) -> u64 {
+        self.unreached(size) + self.in_progress
     }
 
     /// Whether a wave of this size has to be broken off. Failures are counted
@@ -144,9 +150,9 @@ impl Tally {
         }
     }
 
-    /// What is wrong with how many of a wave were not reached, if anything.
+    /// What is wrong with how many of a wave have not answered, if anything.
     pub fn silence(&self, size: u64, spec: &Spec) -> Option<Fault> {
-        let too_many = spec.most_unreached.exceeded_by(self.unreached(size), size);
+        let too_many = spec.most_unreached.exceeded_by(self.silent(size), size);
         too_many.then_some(Fault::TooManyUnreached)
     }
 }
@@ -169,8 +175,12 @@ impl Fault {
                 format!("{succeeded} of {answered} did, at least {least}% must")
             }
             Self::TooManyUnreached => {
+                let begun = match tally.in_progress {
+                    0 => String::new(),
+                    count => format!(" and {count} have only begun"),
+                };
                 let (unreached, most) = (tally.unreached(size), spec.most_unreached.get());
-                format!("{unreached} of {size} were not, at most {most}% may")
+                format!("{unreached} of {size} were not{begun}, at most {most}% may")
             }
             Self::NobodyAnswered => format!("0 of {size} did"),
         }

@@ -1,6 +1,7 @@
 //! The rollout's decisions as data, and what holds for any order of events.
 
 mod group;
+mod judging;
 mod leaving;
 mod million;
 mod order;
@@ -79,17 +80,6 @@ fn end_wave_telling(
         };
     }
     row
-}
-
-#[test]
-fn jobs_in_aws_are_ours_by_their_name() {
-    let id = RolloutId::from_key("k");
-    let job = id.of_wave(12);
-    assert!(job.len() <= 64, "AWS: a job's id has at most 64 characters");
-    assert_eq!(RolloutId::wave_of(&job), Some((id, 12)));
-    for other in ["firmware", "job-1-w2", "job-w1", &format!("{job}x")] {
-        assert_eq!(RolloutId::wave_of(other), None, "{other}");
-    }
 }
 
 fn check_class(confirms: bool, retries: u64, heard: &[Heard], class: Class) {

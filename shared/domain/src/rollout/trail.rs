@@ -148,7 +148,7 @@ impl Trail {
 /// What changes a rollout.
 #[derive(Clone, Copy, Debug)]
 pub enum Cause<'a> {
-    /// Its own course; with the counts of the wave that was under way.
+    /// Its own course; with the counts of the wave that was counted.
     Course(&'a Tally),
     /// What somebody told it.
     Told(Command, &'a str),
@@ -181,7 +181,12 @@ pub fn changed(
         });
     };
     match cause {
-        Cause::Told(command, by) if before != after => note(of_command(command, after), by),
+        Cause::Told(command, by) if before != after => {
+            note(of_command(command, after), by);
+            if let Some(what) = waits(before, after) {
+                note(what, ITSELF);
+            }
+        }
         Cause::Told(..) => {}
         Cause::Course(tally) => {
             for (what, by) in of_course(before, after, tally) {
@@ -213,8 +218,8 @@ fn of_course(
         let why = after.reason().unwrap_or_default();
         match after.stopped.as_ref().or(after.paused.as_ref()) {
             Some(Reason::Wave(_, fault)) => {
-                let size = before.wave.as_ref().map_or(0, |wave| wave.taken);
-                format!("{why}: {}", fault.figures(tally, size, &after.spec))
+                let (tally, size) = judged(before, tally);
+                format!("{why}: {}", fault.figures(&tally, size, &after.spec))
             }
             _ => why,
         }
@@ -229,11 +234,7 @@ fn of_course(
         };
         (what, whose(reason))
     });
-    let waits = !before.waits_for_approval() && after.waits_for_approval();
-    let waits = waits.then(|| {
-        let wave = after.waves + 1;
-        (What::AwaitsApproval { wave }, ITSELF)
-    });
+    let waits = waits(before, after).map(|what| (what, ITSELF));
     let ended = !before.phase.ended() && after.phase.ended();
     let ended = ended.then(|| match &after.stopped {
         Some(reason) => (What::Stopped { reason: why() }, whose(reason)),
@@ -247,6 +248,22 @@ fn of_course(
         ended,
     ];
     events.into_iter().flatten()
+}
+
+/// That it waits for approval, if it did not before.
+fn waits(before: &Rollout, after: &Rollout) -> Option<What> {
+    let wave = after.waves + 1;
+    let waits = !before.waits_for_approval() && after.waits_for_approval();
+    waits.then_some(What::AwaitsApproval { wave })
+}
+
+/// The counts by which a wave was judged, at its end or after it, and its size.
+fn judged(before: &Rollout, tally: &Tally) -> (Tally, u64) {
+    match (&before.wave, &before.last) {
+        (Some(wave), _) => (*tally, wave.taken),
+        (None, Some(last)) => (last.counts(tally), last.taken),
+        (None, None) => (*tally, 0),
+    }
 }
 
 fn began(before: &Rollout, after: &Rollout) -> Option<(What, &'static str)> {

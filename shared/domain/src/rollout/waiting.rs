@@ -62,6 +62,6 @@ impl Rollout {
             _ => return true,
         };
         let earlier = self.waits_until.is_none_or(|told| until < told);
-        earlier || next.phase != self.phase
+        earlier || next.phase != self.phase || next.paused != self.paused
     }
 }

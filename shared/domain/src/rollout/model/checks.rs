@@ -16,6 +16,9 @@ impl World {
         if self.cloud.broken.is_some() {
             return self.cloud.broken;
         }
+        if self.judged.broken.is_some() {
+            return self.judged.broken;
+        }
         if self.overslept {
             return Some("it sleeps on");
         }
@@ -189,6 +192,8 @@ fn the_checks_find_what_is_broken() {
         (Flaw::SleepOn, "it sleeps on"),
         (Flaw::TellFirst, "the trail tells otherwise"),
         (Flaw::TellLast, "the trail tells otherwise"),
+        (Flaw::JudgeOnce, "nobody judged who failed late"),
+        (Flaw::ResumeApproves, "nobody approved a wave"),
     ] {
         let found = (0..SEEDS).any(|seed| World::new(seed, flaw).run() == Some(rule));
         assert!(found, "{flaw:?} is not found");

@@ -71,6 +71,12 @@ impl World {
     pub(super) fn told(&mut self, command: Command) -> Result<Change, Failure> {
         let mut row = self.rollout.clone();
         let change = row.obey(command, self.now)?;
+        match command {
+            Command::Approve(wave) => self.judged.approved = wave,
+            Command::Retry => self.forgive(),
+            Command::Resume if self.flaw == Flaw::ResumeApproves => row.approved = row.waves + 1,
+            _ => {}
+        }
         row.trail = self.store(&row, Cause::Told(command, "somebody"));
         self.rollout = row;
         Ok(change)

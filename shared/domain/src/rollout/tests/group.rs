@@ -1,4 +1,4 @@
-//! A wave's group.
+//! A wave's group, and how waves are named.
 
 use serde_json::json;
 
@@ -37,4 +37,15 @@ fn a_group_that_may_be_there_is_removed() {
     let row = row.settle(&none, 0, now);
     let name = row.rollout_id.of_wave(1);
     assert_eq!(row.next(now), Next::Do(Work::RemoveGroup(name)));
+}
+
+#[test]
+fn jobs_in_aws_are_ours_by_their_name() {
+    let id = RolloutId::from_key("k");
+    let job = id.of_wave(12);
+    assert!(job.len() <= 64, "AWS: a job's id has at most 64 characters");
+    assert_eq!(RolloutId::wave_of(&job), Some((id, 12)));
+    for other in ["firmware", "job-1-w2", "job-w1", &format!("{job}x")] {
+        assert_eq!(RolloutId::wave_of(other), None, "{other}");
+    }
 }

@@ -66,10 +66,16 @@ fn who_has_left_is_counted_once_and_never_taken() {
 fn an_emptied_group_ends() {
     let now = Moment(MINUTE);
     let mut row = end_wave(running(spec(json!({})), 2), &tally(2, 0, 0), now);
-    let mut totals = tally(2, 0, 0);
+    let first = tally(2, 0, 0);
+    let mut totals = first;
     let mut at = row.not_before;
     loop {
-        row = row.settle(&Tally::default(), 0, at);
+        let counted = if row.counted() == Some(1) {
+            first
+        } else {
+            Tally::default()
+        };
+        row = row.settle(&counted, 0, at);
         let Next::Do(Work::Take(taking)) = row.next(at) else {
             break;
         };

@@ -18,7 +18,8 @@ fn a_million() {
     let mut row = Rollout::start(RolloutId::from_key("m"), spec, now);
     let mut works = 0;
     loop {
-        let size = row.wave.as_ref().map_or(0, |wave| wave.taken);
+        let last = row.last.map_or(0, |last| last.taken);
+        let size = row.wave.as_ref().map_or(last, |wave| wave.taken);
         row = row.settle(&tally(size, 0, 0), 0, now);
         assert!(serde_json::to_string(&row).unwrap().len() < 2048);
         let work = match row.next(now) {

@@ -3,7 +3,6 @@
 use serde_json::json;
 
 use super::{MINUTE, end_wave, running, spec, tally};
-use crate::rollout::tally::Tally;
 use crate::rollout::{Command, Next, Rollout, waiting};
 use crate::time::{DAY_MILLIS, Moment};
 
@@ -42,7 +41,7 @@ fn what_comes_earlier_than_was_told_wakes() {
         panic!("{row:?}");
     };
     let waits = told(&row, until);
-    let none = Tally::default();
+    let none = tally(100, 0, 0);
     // Who joins while the rollout rests is told when it has rested.
     let later = now.plus_millis(MINUTE / 2);
     assert!(row.not_before > later);

@@ -22,7 +22,7 @@ pub struct Counts {
     pub(super) removed: u64,
     /// They had left the targets when a wave came to them.
     pub(super) left: u64,
-    /// Their wave has ended, and they never answered.
+    /// Their wave has ended, and they never began.
     pub(super) unreached: u64,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) retried: u64,
@@ -45,7 +45,7 @@ impl Counts {
             targets: size,
             waiting: 0,
             queued: open.queued(open_size) + open.canceled,
-            in_progress: open.in_progress,
+            in_progress: all.in_progress,
             unconfirmed: all.unconfirmed,
             succeeded: all.succeeded,
             failed: all.failed,
