@@ -147,14 +147,21 @@ async fn tunnel(ssh: String) -> SocketAddr {
     told_tunnel(ssh).await.0
 }
 
-/// The same, with what is noted about it.
+/// The same, with what either end notes about it.
 async fn told_tunnel(ssh: String) -> (SocketAddr, mpsc::UnboundedReceiver<String>) {
     let endpoint = server().await;
     let destination = way(&endpoint, "destination");
     let services = Services::from([("SSH".to_owned(), ssh)]);
-    tokio::spawn(async move { serve(&destination, &services, |_| {}).await });
     let (there, mut heard) = mpsc::unbounded_channel();
     let (note, noted) = mpsc::unbounded_channel();
+    let from_light = note.clone();
+    tokio::spawn(async move {
+        serve(&destination, &services, |event| match event {
+            Event::Begun(_) => {}
+            Event::Unreached(reason) => drop(from_light.send(reason)),
+        })
+        .await
+    });
     let source = way(&endpoint, "source");
     tokio::spawn(async move {
         let listen = ["0".parse().unwrap()];
@@ -248,12 +255,36 @@ async fn a_light_that_is_not_there_is_told_of() {
 }
 
 #[tokio::test]
+async fn a_client_that_goes_is_nothing_to_tell() {
+    let (address, mut notes) = told_tunnel(echo().await).await;
+    let reset = TcpStream::connect(address).await.unwrap();
+    reset.set_zero_linger().unwrap();
+    drop(reset);
+    let mut tcp = TcpStream::connect(address).await.unwrap();
+    assert_eq!(echoed(&mut tcp, b"next").await, b"next");
+    let note = notes.try_recv();
+    assert!(note.is_err(), "{note:?}");
+}
+
+#[tokio::test]
 async fn a_service_that_is_not_there_ends_the_connection() {
-    let address = tunnel("127.0.0.1:1".to_owned()).await;
+    let (address, mut notes) = told_tunnel("127.0.0.1:1".to_owned()).await;
     let mut tcp = TcpStream::connect(address).await.unwrap();
     let mut rest = Vec::new();
     let read = timeout(PATIENCE, tcp.read_to_end(&mut rest)).await.unwrap();
     assert!(read.is_err() || rest.is_empty());
+    let mut said = Vec::new();
+    for _ in 0..2 {
+        said.push(timeout(PATIENCE, notes.recv()).await.unwrap().unwrap());
+    }
+    said.sort();
+    let wanted = [
+        "SSH: the light's end closed the stream before",
+        "the service SSH at 127.0.0.1:1: Connection refused",
+    ];
+    for (said, wanted) in said.iter().zip(wanted) {
+        assert!(said.starts_with(wanted), "{said}");
+    }
 }
 
 #[tokio::test]
