@@ -65,17 +65,16 @@ async fn follow(mut link: Link, services: &Services, told: &impl Fn(Event<'_>)) 
         };
         for message in messages {
             match message.kind {
-                Kind::StreamStart => match service(&message.service, services) {
-                    Some((name, address)) => {
-                        told(Event::Begun(name));
-                        let tcp = dial(name.clone(), address.clone(), fail.clone());
-                        link.begin(&message.service, message.stream_id, tcp, None);
-                    }
-                    None => {
-                        let (name, id) = (&message.service, message.stream_id);
+                Kind::StreamStart => {
+                    let (name, id) = (&message.service, message.stream_id);
+                    if let Some((service, address)) = service(name, services) {
+                        told(Event::Begun(service));
+                        let tcp = dial(service.clone(), address.clone(), fail.clone());
+                        link.begin(name, id, tcp, None);
+                    } else {
                         link.send(Message::of(Kind::StreamReset, name, id)).await;
                     }
-                },
+                }
                 Kind::ServiceIds => {
                     let missing = message.services.iter();
                     if let Some(name) = missing.clone().find(|name| !services.contains_key(*name)) {
