@@ -266,6 +266,38 @@ async fn a_client_that_goes_is_nothing_to_tell() {
     assert!(note.is_err(), "{note:?}");
 }
 
+/// A tunnel that is closed: nothing is to be tried again.
+#[tokio::test]
+async fn a_tunnel_that_is_over_is_not_said_to_be_tried_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        for accepted in [true, true, false] {
+            let (mut tcp, _) = listener.accept().await.unwrap();
+            let head = head(&mut tcp).await;
+            let answer = if accepted {
+                format!(
+                    "HTTP/1.1 101 Switching Protocols\r\nsec-websocket-accept: {}\r\n\
+                     sec-websocket-protocol: {SUBPROTOCOL}\r\n\r\n",
+                    accept(&head),
+                )
+            } else {
+                "HTTP/1.1 400 Bad Request\r\n\r\n".to_owned()
+            };
+            tcp.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    let source = way(&format!("ws://127.0.0.1:{port}").parse().unwrap(), "source");
+    let notes = std::cell::Cell::new(0);
+    let listen = ["0".parse().unwrap()];
+    let cut = carry(&source, &listen, |told| {
+        notes.set(notes.get() + u32::from(matches!(told, Told::Note(_))));
+    });
+    let cut = timeout(PATIENCE, cut).await.unwrap();
+    assert!(matches!(cut, Cut::Refused(_)), "{cut:?}");
+    assert_eq!(notes.get(), 1, "of the connection that was worth another");
+}
+
 #[tokio::test]
 async fn a_service_that_is_not_there_ends_the_connection() {
     let (address, mut notes) = told_tunnel("127.0.0.1:1".to_owned()).await;
