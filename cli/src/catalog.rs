@@ -189,8 +189,12 @@ fn write(answer: &Value, dry_run: bool, format: Format) {
 
 /// The catalog as JSON.
 fn read(file: &Path) -> Result<Value, Failure> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Failure::usage(format!("{}: {error}", file.display()), ""))?;
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        Failure::usage(
+            format!("{}: {error}", file.display()),
+            "Give a catalog that is there.",
+        )
+    })?;
     parse(&text).map_err(|error| {
         Failure::usage(
             format!("{}: {error}", file.display()),

@@ -124,6 +124,10 @@ async fn test(
 
 /// A file's text.
 fn read(file: &std::path::Path) -> Result<String, Failure> {
-    std::fs::read_to_string(file)
-        .map_err(|error| Failure::usage(format!("{}: {error}", file.display()), ""))
+    std::fs::read_to_string(file).map_err(|error| {
+        Failure::usage(
+            format!("{}: {error}", file.display()),
+            "Give a file that is there.",
+        )
+    })
 }

@@ -23,6 +23,10 @@ use crate::settings::Target;
 const PAGE: usize = 100;
 /// How often a tunnel that waits for its device is asked for again.
 const ASK_EVERY: Duration = Duration::from_secs(5);
+/// How often it is looked whether the device has connected to its tunnel, and
+/// the time before each.
+const LOOKS: u32 = 10;
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// The first of the ports that `--proxy` proposes.
 const FIRST_PORT: usize = 5555;
 
@@ -30,6 +34,9 @@ const FIRST_PORT: usize = 5555;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Open a tunnel to a device, and keep its token in a file
+    ///
+    /// AWS opens one tunnel a second: of several that are asked for at once, the
+    /// others wait their turn.
     Open(OpenArguments),
     /// List a device's tunnels, the latest first
     List(ListArguments),
@@ -69,6 +76,9 @@ pub(crate) struct OpenArguments {
     idempotency_key: Option<String>,
     #[command(flatten)]
     kept: Kept,
+    /// Replace the token file if there is one already
+    #[arg(long, requires = "token_file")]
+    force: bool,
 }
 
 /// What becomes of a token.
@@ -163,7 +173,11 @@ async fn open(
     target: &Target,
     format: Format,
 ) -> Result<Exit, Failure> {
-    try_out(arguments.kept.token_file.as_deref())?;
+    let file = arguments.kept.token_file.as_deref();
+    if let Some(file) = file.filter(|_| !arguments.force) {
+        not_there(file)?;
+    }
+    try_out(file)?;
     let mut body = json!({
         "services": arguments.services,
         "minutes": arguments.minutes,
@@ -177,7 +191,8 @@ async fn open(
     let call = Call::post(&path).body(body).idempotency_key(&key);
     let mut told = false;
     let tunnel = loop {
-        let mut tunnel = api.send(call.clone()).await?.body;
+        let answer = api.send(call.clone()).await.map_err(as_options);
+        let mut tunnel = answer?.body;
         let has_token = tunnel["sourceAccessToken"].is_string();
         match tunnel["status"].as_str().unwrap_or_default() {
             "OPEN" if has_token => break tunnel,
@@ -204,8 +219,59 @@ async fn open(
             }
         }
     };
-    show(&keep(tunnel, &arguments.kept, target)?, format);
+    let tunnel = keep(tunnel, &arguments.kept, target)?;
+    show(&tunnel, format);
+    if !taken(&tunnel, api).await {
+        output::note(&untaken(&tunnel));
+    }
     Ok(Exit::Done)
+}
+
+/// The API's word for what is an option here.
+fn as_options(mut failure: Failure) -> Failure {
+    failure.remedy = failure
+        .remedy
+        .map(|remedy| remedy.replace("send waitMinutes", "add --queue"));
+    failure
+}
+
+/// Whether the device has connected to its tunnel, or it cannot be told.
+async fn taken(tunnel: &Value, api: &Api) -> bool {
+    let id = output::plain(&tunnel["tunnelId"]);
+    for _ in 0..LOOKS {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let seen = api.send(Call::get(&["tunnels", &id])).await;
+        match seen.map(|answer| answer.body["connected"]["destination"].as_bool()) {
+            Ok(Some(false)) => {}
+            _ => return true,
+        }
+    }
+    false
+}
+
+/// What is said of a tunnel that its device has not connected to.
+fn untaken(tunnel: &Value) -> String {
+    let [thing, id] = ["thingName", "tunnelId"].map(|name| output::plain(&tunnel[name]));
+    format!(
+        "{thing} has not connected to its tunnel, so nothing gets through. Its log says why: a \
+         light takes a tunnel only to what it offers (device run --tunnel-services), and four at \
+         once. Then `lamp tunnel rotate {id}` tells it again, and `lamp tunnel close {id}` ends it."
+    )
+}
+
+/// Refuses a file that may have the only token of another tunnel.
+fn not_there(file: &Path) -> Result<(), Failure> {
+    if file.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    Err(Failure::refused(
+        "token-file",
+        format!(
+            "{} is there already, and may be the only copy of a tunnel's token",
+            file.display()
+        ),
+        "Give another --token-file, or --force to replace it.",
+    ))
 }
 
 /// Keeps the token of an answer in its file, and says where.
@@ -385,7 +451,10 @@ async fn through(
     format: Format,
 ) -> Result<Exit, Failure> {
     let token = read_secret(&arguments.token_file).map_err(|failure| Failure {
-        field: failure.field.map(|_| "token-file".to_owned()),
+        field: Some("token-file".to_owned()),
+        remedy: failure.remedy.or_else(|| {
+            Some("Give the file that `lamp tunnel open` has named as tokenFile.".to_owned())
+        }),
         ..failure
     })?;
     let token = Zeroizing::new(token.trim().to_owned());
@@ -441,6 +510,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_names_options_and_the_tunnel() {
+        let remedy = json!({"remedy": "Ask again when it is, or send waitMinutes to have it."});
+        let failure = as_options(Failure::from_answer(409, &remedy));
+        let wanted = "Ask again when it is, or add --queue to have it.";
+        assert_eq!(failure.remedy.as_deref(), Some(wanted));
+        let said = untaken(&json!({"thingName": "x", "tunnelId": "tunnel-1"}));
+        assert!(said.starts_with("x has not connected"), "{said}");
+        assert!(said.contains("`lamp tunnel close tunnel-1`"), "{said}");
+    }
+
+    #[test]
     fn a_token_is_its_owners_only_and_replaced() {
         let name = format!("lamp-token-{}", std::process::id());
         let file = std::env::temp_dir().join(name).with_extension("token");
@@ -449,8 +529,10 @@ mod tests {
             write(&file, token).unwrap();
             assert_eq!(read_secret(&file).unwrap().as_str(), token);
         }
+        not_there(&file).unwrap_err();
         std::fs::remove_file(&file).unwrap();
         try_out(Some(&file)).unwrap();
+        not_there(&file).unwrap();
         assert!(!file.exists() && !beside(&file).exists());
         try_out(Some(&std::env::temp_dir())).unwrap_err();
         try_out(Some(&file.join("token"))).unwrap_err();

@@ -4,6 +4,7 @@ mod enrol;
 mod jobs;
 mod names;
 mod service;
+mod tunnels;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -83,7 +83,12 @@ pub(crate) fn rows(file: &Path) -> Result<Vec<Row>, Failure> {
         failure
     };
     let source = File::open(file)
-        .map_err(|error| Failure::usage(error.to_string(), ""))
+        .map_err(|error| {
+            Failure::usage(
+                error.to_string(),
+                "Give a CSV file that is there and may be read.",
+            )
+        })
         .map_err(within)?;
     fleet_csv::read(source).map_err(within)
 }

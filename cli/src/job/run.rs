@@ -101,6 +101,12 @@ struct Rollout {
     late_joiners_per_minute: Option<u64>,
     /// The rest of it, a JSON file: {"window": …, "growing": …, "startAt": …};
     /// what is said above counts more
+    ///
+    /// "window": {"opensAtMinute": 60, "minutes": 240} has waves begin between
+    /// 01:00 and 05:00 UTC only. "growing": {"from": 10, "factorTenths": 20,
+    /// "afterNotified": 50} tells 10 devices a minute at first, and twice as many
+    /// each time that 50 have been told, up to perMinute. "startAt" is the moment
+    /// before which nothing begins, in milliseconds since 1970.
     #[arg(long = "rollout", value_name = "FILE")]
     file: Option<PathBuf>,
 }
@@ -290,6 +296,28 @@ mod tests {
     fn body(parameters: &[&str]) -> Result<Value, Failure> {
         let line = ["run", "firmware", "--thing", "x"].iter().chain(parameters);
         Line::parse_from(line).arguments.body()
+    }
+
+    #[test]
+    fn the_rollout_of_the_readme_is_one() {
+        let readme = include_str!("../../../README.md");
+        let (_, after) = readme
+            .split_once("`--rollout FILE`")
+            .expect("its paragraph");
+        let (_, after) = after.split_once("```json\n").expect("its example");
+        let (example, _) = after.split_once("```").expect("its end");
+        let mut rollout: Value = serde_json::from_str(example).unwrap();
+        rollout["waves"] = json!([1]);
+        let spec = Spec::read("rollout", rollout).unwrap();
+        assert!(spec.window.is_some() && spec.rate.growing.is_some() && spec.start_at.is_some());
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_has_a_remedy() {
+        let line = ["run", "firmware", "--from", "/nowhere/lights.csv"];
+        let failure = Line::parse_from(line).arguments.body().unwrap_err();
+        assert!(failure.reason.starts_with("/nowhere/lights.csv: "));
+        assert!(failure.remedy.is_some(), "{}", failure.text());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use lamplighter_domain::tunnel::message::{Kind, Message};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::{sleep, timeout};
 
 use super::link::Link;
@@ -15,14 +16,22 @@ use super::{AGAIN_AFTER, Cut, Side, Way};
 /// The services that a device offers: where each is, by its name.
 pub(crate) type Services = BTreeMap<String, String>;
 
+/// What becomes of the streams.
+pub(crate) enum Event<'a> {
+    /// One begins, to this service.
+    Begun(&'a str),
+    /// Why there was nobody at a service's address.
+    Unreached(String),
+}
+
 /// For a connection to a service.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a connection to the proxy server is tried in a row: a token that
 /// is of no use any more is refused, so this is for servers that are not there.
 const TRIES: u32 = 20;
 
-/// Serves a tunnel until it is closed. `told` hears of each stream that begins.
-pub(crate) async fn serve(way: &Way, services: &Services, told: impl Fn(&str)) -> Cut {
+/// Serves a tunnel until it is closed. `told` hears of each stream.
+pub(crate) async fn serve(way: &Way, services: &Services, told: impl Fn(Event<'_>)) -> Cut {
     let mut tries = 0;
     loop {
         tries += 1;
@@ -40,15 +49,32 @@ pub(crate) async fn serve(way: &Way, services: &Services, told: impl Fn(&str)) -
     }
 }
 
-async fn follow(mut link: Link, services: &Services, told: &impl Fn(&str)) -> Cut {
+async fn follow(mut link: Link, services: &Services, told: &impl Fn(Event<'_>)) -> Cut {
+    let (fail, mut failed) = unbounded_channel();
     loop {
-        let messages = match link.next().await {
+        let next = tokio::select! {
+            next = link.next() => next,
+            Some(reason) = failed.recv() => {
+                told(Event::Unreached(reason));
+                continue;
+            }
+        };
+        let messages = match next {
             Ok(messages) => messages,
             Err(cut) => return cut,
         };
         for message in messages {
             match message.kind {
-                Kind::StreamStart => start(&mut link, &message, services, told).await,
+                Kind::StreamStart => {
+                    let (name, id) = (&message.service, message.stream_id);
+                    if let Some((service, address)) = service(name, services) {
+                        told(Event::Begun(service));
+                        let tcp = dial(service.clone(), address.clone(), fail.clone());
+                        link.begin(name, id, tcp, None);
+                    } else {
+                        link.send(Message::of(Kind::StreamReset, name, id)).await;
+                    }
+                }
                 Kind::ServiceIds => {
                     let missing = message.services.iter();
                     if let Some(name) = missing.clone().find(|name| !services.contains_key(*name)) {
@@ -61,25 +87,26 @@ async fn follow(mut link: Link, services: &Services, told: &impl Fn(&str)) -> Cu
     }
 }
 
-async fn start(link: &mut Link, message: &Message, services: &Services, told: &impl Fn(&str)) {
-    let (name, id) = (&message.service, message.stream_id);
-    // A source of the protocol's first version names no service.
-    let only = services.iter().next().filter(|_| services.len() == 1);
-    let found = match name.as_str() {
-        "" => only,
+/// The service that a stream is for, and where it is.
+fn service<'a>(name: &str, services: &'a Services) -> Option<(&'a String, &'a String)> {
+    match name {
+        // A source of the protocol's first version names no service.
+        "" => services.iter().next().filter(|_| services.len() == 1),
         name => services.get_key_value(name),
-    };
-    match found {
-        Some((service, address)) => {
-            told(service);
-            link.begin(name, id, dial(address.clone()), None);
-        }
-        None => link.send(Message::of(Kind::StreamReset, name, id)).await,
     }
 }
 
-async fn dial(address: String) -> io::Result<TcpStream> {
-    timeout(PATIENCE, TcpStream::connect(address))
+async fn dial(
+    service: String,
+    address: String,
+    failed: UnboundedSender<String>,
+) -> io::Result<TcpStream> {
+    let tcp = timeout(PATIENCE, TcpStream::connect(&address))
         .await
-        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    if let Err(error) = &tcp {
+        // The connection to the proxy server may have gone meanwhile.
+        let _ = failed.send(format!("the service {service} at {address}: {error}"));
+    }
+    tcp
 }

@@ -115,6 +115,12 @@ impl Link {
         });
     }
 
+    /// Whether a stream goes on at this end.
+    pub(super) fn carries(&self, service: &str, id: i32) -> bool {
+        let stream = self.open.get(service);
+        stream.is_some_and(|stream| stream.id == id && !stream.to_tcp.is_closed())
+    }
+
     /// What the tunnel says of streams. A message of one that is over is stale.
     pub(super) async fn take(&mut self, message: Message) {
         let current = |stream: &&Stream| stream.id == message.stream_id;

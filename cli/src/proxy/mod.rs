@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 use crate::api::random;
 
-pub(crate) use destination::{Services, serve};
+pub(crate) use destination::{Event, Services, serve};
 pub(crate) use endpoint::Endpoint;
 pub(crate) use source::{Listen, Told, carry};
 

@@ -87,13 +87,22 @@ pub(crate) async fn carry(way: &Way, listens: &[Listen], told: impl Fn(Told<'_>)
         Err(cut) => return cut,
     };
     let mut known = false;
+    // Why the connection before is over. If the tunnel is, too, the next attempt
+    // says so, and nothing is to be tried again.
+    let mut lost = None::<String>;
     loop {
-        let cut = match Link::open(way, Side::Source).await {
+        let link = Link::open(way, Side::Source).await;
+        if let Some(reason) = lost.take()
+            && matches!(link, Ok(_) | Err(Cut::Lost(_)))
+        {
+            told(Told::Note(format!("{reason}; it is tried again")));
+        }
+        let cut = match link {
             Ok(link) => {
                 known = true;
                 let cut = serve(link, &mut ports, &told).await;
                 if let Cut::Lost(reason) = &cut {
-                    told(Told::Note(format!("{reason}; it is tried again")));
+                    lost = Some(reason.clone());
                 }
                 cut
             }
@@ -217,7 +226,7 @@ async fn serve(mut link: Link, ports: &mut Ports, told: &impl Fn(Told<'_>)) -> C
                             Err(reason) => return Cut::Unfit(reason),
                         }
                     } else {
-                        heard(&message, &mut silent, told);
+                        heard(&message, &link, &mut silent, told);
                         link.take(message).await;
                     }
                 }
@@ -240,7 +249,8 @@ async fn serve(mut link: Link, ports: &mut Ports, told: &impl Fn(Told<'_>)) -> C
                 for service in overdue(&mut silent) {
                     told(Told::Note(format!(
                         "{service}: nothing has come back for {} s; if the light is not connected \
-                         to the tunnel, or has restarted, it wants a new token: lamp tunnel rotate",
+                         to the tunnel, its log says why; if it has restarted, it wants a new \
+                         token: lamp tunnel rotate",
                         SILENCE.as_secs()
                     )));
                 }
@@ -251,10 +261,26 @@ async fn serve(mut link: Link, ports: &mut Ports, told: &impl Fn(Told<'_>)) -> C
 
 /// A message of the other end is one that it is there; of its going only the
 /// proxy server tells.
-fn heard(message: &Message, silent: &mut BTreeMap<String, Instant>, told: &impl Fn(Told<'_>)) {
+fn heard(
+    message: &Message,
+    link: &Link,
+    silent: &mut BTreeMap<String, Instant>,
+    told: &impl Fn(Told<'_>),
+) {
+    let service = &message.service;
     match message.kind {
-        Kind::Data | Kind::StreamReset => {
-            silent.remove(&message.service);
+        Kind::Data => {
+            silent.remove(service);
+        }
+        Kind::StreamReset => {
+            let waits = silent.remove(service).is_some();
+            // Whose client has gone ends at the other end, too.
+            if waits && link.carries(service, message.stream_id) {
+                told(Told::Note(format!(
+                    "{service}: the light's end closed the stream before anything came back; \
+                     the light's log says whether its {service} was there"
+                )));
+            }
         }
         Kind::SessionReset => {
             silent.clear();

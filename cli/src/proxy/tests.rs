@@ -147,14 +147,21 @@ async fn tunnel(ssh: String) -> SocketAddr {
     told_tunnel(ssh).await.0
 }
 
-/// The same, with what is noted about it.
+/// The same, with what either end notes about it.
 async fn told_tunnel(ssh: String) -> (SocketAddr, mpsc::UnboundedReceiver<String>) {
     let endpoint = server().await;
     let destination = way(&endpoint, "destination");
     let services = Services::from([("SSH".to_owned(), ssh)]);
-    tokio::spawn(async move { serve(&destination, &services, |_| {}).await });
     let (there, mut heard) = mpsc::unbounded_channel();
     let (note, noted) = mpsc::unbounded_channel();
+    let from_light = note.clone();
+    tokio::spawn(async move {
+        serve(&destination, &services, |event| match event {
+            Event::Begun(_) => {}
+            Event::Unreached(reason) => drop(from_light.send(reason)),
+        })
+        .await
+    });
     let source = way(&endpoint, "source");
     tokio::spawn(async move {
         let listen = ["0".parse().unwrap()];
@@ -248,12 +255,68 @@ async fn a_light_that_is_not_there_is_told_of() {
 }
 
 #[tokio::test]
+async fn a_client_that_goes_is_nothing_to_tell() {
+    let (address, mut notes) = told_tunnel(echo().await).await;
+    let reset = TcpStream::connect(address).await.unwrap();
+    reset.set_zero_linger().unwrap();
+    drop(reset);
+    let mut tcp = TcpStream::connect(address).await.unwrap();
+    assert_eq!(echoed(&mut tcp, b"next").await, b"next");
+    let note = notes.try_recv();
+    assert!(note.is_err(), "{note:?}");
+}
+
+/// A tunnel that is closed: nothing is to be tried again.
+#[tokio::test]
+async fn a_tunnel_that_is_over_is_not_said_to_be_tried_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        for accepted in [true, true, false] {
+            let (mut tcp, _) = listener.accept().await.unwrap();
+            let head = head(&mut tcp).await;
+            let answer = if accepted {
+                format!(
+                    "HTTP/1.1 101 Switching Protocols\r\nsec-websocket-accept: {}\r\n\
+                     sec-websocket-protocol: {SUBPROTOCOL}\r\n\r\n",
+                    accept(&head),
+                )
+            } else {
+                "HTTP/1.1 400 Bad Request\r\n\r\n".to_owned()
+            };
+            tcp.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    let source = way(&format!("ws://127.0.0.1:{port}").parse().unwrap(), "source");
+    let notes = std::cell::Cell::new(0);
+    let listen = ["0".parse().unwrap()];
+    let cut = carry(&source, &listen, |told| {
+        notes.set(notes.get() + u32::from(matches!(told, Told::Note(_))));
+    });
+    let cut = timeout(PATIENCE, cut).await.unwrap();
+    assert!(matches!(cut, Cut::Refused(_)), "{cut:?}");
+    assert_eq!(notes.get(), 1, "of the connection that was worth another");
+}
+
+#[tokio::test]
 async fn a_service_that_is_not_there_ends_the_connection() {
-    let address = tunnel("127.0.0.1:1".to_owned()).await;
+    let (address, mut notes) = told_tunnel("127.0.0.1:1".to_owned()).await;
     let mut tcp = TcpStream::connect(address).await.unwrap();
     let mut rest = Vec::new();
     let read = timeout(PATIENCE, tcp.read_to_end(&mut rest)).await.unwrap();
     assert!(read.is_err() || rest.is_empty());
+    let mut said = Vec::new();
+    for _ in 0..2 {
+        said.push(timeout(PATIENCE, notes.recv()).await.unwrap().unwrap());
+    }
+    said.sort();
+    let wanted = [
+        "SSH: the light's end closed the stream before",
+        "the service SSH at 127.0.0.1:1: Connection refused",
+    ];
+    for (said, wanted) in said.iter().zip(wanted) {
+        assert!(said.starts_with(wanted), "{said}");
+    }
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
 use super::{Line, News, Wire, device};
-use crate::proxy::{self, Cut, Endpoint, Services, Way};
+use crate::proxy::{self, Cut, Endpoint, Event, Services, Way};
 
 /// How many tunnels it has at once. A rotation's old one ends by itself.
 const MOST: usize = 4;
@@ -116,7 +116,7 @@ impl Tunnels {
         let mut wanted = notice.services.iter();
         if let Some(name) = wanted.find(|name| !offered.contains_key(*name)) {
             return Err(format!(
-                "a tunnel wants the service {name:?}, which is not offered"
+                "a tunnel wants the service {name:?}, which is not offered (--tunnel-services)"
             ));
         }
         let endpoint = self.settings.endpoint.clone();
@@ -125,15 +125,24 @@ impl Tunnels {
             .ok_or("a tunnel is in no region")?;
         while self.open.try_join_next().is_some() {}
         if self.open.len() >= MOST {
-            return Err(format!("there are {MOST} tunnels already"));
+            let services = notice.services.join(", ");
+            return Err(format!(
+                "a tunnel to {services} is not taken: there are {MOST} already, as many as it has \
+                 at once"
+            ));
         }
         let way = Way::new(endpoint, Zeroizing::new(notice.client_access_token));
         let (settings, wire) = (Arc::clone(&self.settings), self.wire.clone());
         let thing = self.thing.clone();
         self.open.spawn(async move {
-            let stream = |service: &str| {
-                let service = service.to_owned();
-                tell(&wire, &thing, News::TunnelStream { service });
+            let stream = |event: Event<'_>| {
+                let news = match event {
+                    Event::Begun(service) => News::TunnelStream {
+                        service: service.to_owned(),
+                    },
+                    Event::Unreached(reason) => News::Warned { reason },
+                };
+                tell(&wire, &thing, news);
             };
             let cut = proxy::serve(&way, &settings.services, stream).await;
             let (Cut::Refused(reason) | Cut::Unfit(reason) | Cut::Lost(reason)) = cut;
@@ -199,6 +208,27 @@ mod tests {
         check(notice("clientMode", json!("source")), "destination").await;
         check(notice("clientAccessToken", json!(1)), "not understood").await;
         check(json!(["AQGA"]), "not understood").await;
+    }
+
+    #[tokio::test]
+    async fn one_tunnel_too_many_is_refused_with_its_service() {
+        let offers = ["SSH=127.0.0.1:1".parse().unwrap()];
+        let settings = Arc::new(Settings::new(&offers, "ws://127.0.0.1:1".parse().ok()));
+        let (wire, mut heard) = unbounded_channel();
+        let mut tunnels = Tunnels::new(&testing::thing("x"), &settings, &wire);
+        let notice = json!({
+            "clientAccessToken": "AQGA-secret", "clientMode": "destination",
+            "region": "eu-south-1", "services": ["SSH"],
+        });
+        for _ in 0..=MOST {
+            tunnels.notified(notice.to_string().as_bytes());
+        }
+        let mut last = String::new();
+        for _ in 0..=MOST {
+            last = heard.recv().await.unwrap().document().to_string();
+        }
+        let wanted = "a tunnel to SSH is not taken: there are 4 already";
+        assert!(last.contains(wanted), "{last}");
     }
 
     #[test]

@@ -9,11 +9,12 @@ use lamplighter_domain::job::execution::{Act, Exit, Offer, Output, Progress, Run
 use lamplighter_domain::names::{OperationId, ThingName};
 use lamplighter_domain::rotation::job::HANDLER;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::leftovers;
 use super::process;
 use super::protocol::{self, Ask, Told};
+use super::reason;
 use super::record::Record;
 use super::task::Task;
 use super::{Heard, Order, Settings};
@@ -68,6 +69,8 @@ pub(super) struct State {
     idle: bool,
     asking: Option<Asking>,
     asked: u64,
+    /// When the step under way began, or was last known to be wanted.
+    wanted_at: Option<Instant>,
 }
 
 impl Agent {
@@ -84,10 +87,13 @@ impl Agent {
     /// Whether the light is to be restarted.
     async fn work(&mut self) -> Result<bool, Failure> {
         self.state.progress = self.record.progress()?;
+        let mut look = interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.proceed().await?;
             let again_at = self.state.asking.as_ref().map(|asking| asking.again_at);
             let runs = matches!(self.state.work, Some(Work::Handler(_)));
+            let look_at = self.looks_at();
             tokio::select! {
                 heard = self.heard.recv() => match heard {
                     Some(heard) => self.hear(heard).await?,
@@ -95,7 +101,10 @@ impl Agent {
                 },
                 (exit, output) = ended(&mut self.state.work) => self.finish(&exit, &output).await?,
                 () = sleep_until(again_at.unwrap_or_else(|| Instant::now() + FAR)) => self.repeat(),
-                () = sleep(LOOK_EVERY), if runs => if self.record.wants_restart() {
+                () = sleep_until(look_at.unwrap_or_else(Instant::now)), if look_at.is_some() => {
+                    self.ask(Ask::Mine);
+                }
+                _ = look.tick(), if runs => if self.record.wants_restart() {
                     self.tell(News::Restarting);
                     return Ok(true);
                 },
@@ -135,8 +144,19 @@ impl Agent {
         Ok(())
     }
 
+    /// When it is to ask whether the handler that runs is still wanted. Of an
+    /// execution that AWS ended and gives again, nothing else may tell: it is the
+    /// same job that is next.
+    fn looks_at(&self) -> Option<Instant> {
+        let runs = matches!(self.state.work, Some(Work::Handler(_)));
+        let asks = runs && self.state.listening && self.state.asking.is_none();
+        let since = self.state.wanted_at.filter(|_| asks)?;
+        Some(since + self.repeat_every)
+    }
+
     /// Begins a step, which is on the disk as begun.
     fn begin(&mut self, run: &Run) {
+        self.state.wanted_at = Some(Instant::now());
         self.tell(News::JobStep {
             job_id: run.env[0].1.clone(),
             handler: run.handler.clone(),
@@ -186,7 +206,8 @@ impl Agent {
         let Some(progress) = self.state.progress.clone() else {
             return Ok(());
         };
-        self.keep(Some(progress.finished(exit, output))).await
+        self.keep(Some(reason::told(progress.finished(exit, output))))
+            .await
     }
 
     async fn hear(&mut self, heard: Heard) -> Result<(), Failure> {
@@ -247,6 +268,7 @@ impl Agent {
                 Some(Ask::Next) => self.next(offer).await,
                 Some(Ask::Mine) => {
                     self.state.asking = None;
+                    self.state.wanted_at = Some(Instant::now());
                     Ok(())
                 }
                 Some(Ask::Report(update)) => self.accepted(&update).await,

@@ -14,6 +14,7 @@ mod handlers;
 mod leftovers;
 mod process;
 mod protocol;
+mod reason;
 mod record;
 mod task;
 #[cfg(test)]

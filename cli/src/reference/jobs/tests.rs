@@ -23,6 +23,8 @@ struct Bench {
     wire: Wire,
     document: Value,
     status: String,
+    /// Which execution of the job AWS has; those before have ended.
+    execution: u64,
     details: Value,
     /// How many reports are taken whose answers are lost.
     lost: u32,
@@ -40,6 +42,7 @@ impl Bench {
             wire,
             document,
             status: "QUEUED".to_owned(),
+            execution: 1,
             details: Value::Null,
             lost: 0,
             scratch,
@@ -109,9 +112,11 @@ impl Bench {
             "$next/get" => (
                 true,
                 json!({"execution": {"jobId": "j", "status": self.status,
-                "executionNumber": 1, "jobDocument": self.document}}),
+                "executionNumber": self.execution, "jobDocument": self.document}}),
             ),
-            "j/get" if self.ended() => (false, json!({"code": "TerminalStateReached"})),
+            "j/get" if self.ended() || message["executionNumber"] != self.execution => {
+                (false, json!({"code": "TerminalStateReached"}))
+            }
             "j/get" => (
                 true,
                 json!({"execution": {"jobId": "j", "executionNumber": 1}}),
@@ -193,9 +198,9 @@ async fn each_job_ends_as_it_went() {
     check(&one, args, "SUCCEEDED", "").await;
     check(
         &one,
-        "echo broken >&2; exit 3",
+        "echo late >&2; echo broken >&2; echo ' ' >&2; exit 3",
         "FAILED",
-        "step 1 of 1, one: exit status 3",
+        "step 1 of 1, one: exit status 3: broken",
     )
     .await;
     check(&one, "exec yes", "FAILED", "printed too much").await;
@@ -298,6 +303,24 @@ async fn a_job_that_is_cancelled_ends_its_handler() {
         over.into_iter()
             .any(|line| matches!(line.news, News::JobOver { .. }))
     );
+}
+
+/// AWS's timer, with retries: the same job is next, and nothing else is said.
+#[tokio::test]
+async fn an_execution_that_is_given_again_takes_the_place_of_the_first() {
+    let script = "echo run >> runs; [ $(wc -l < runs) -gt 1 ] || exec sleep 60";
+    let mut bench = Bench::of(&[step("one", "a.sh", &[])]).handler("a.sh", script);
+    bench.jobs.say(Heard::Listening);
+    bench.step().await;
+    while bench.file("runs").is_empty() {
+        tokio::time::sleep(SOON).await;
+    }
+    "QUEUED".clone_into(&mut bench.status);
+    bench.execution = 2;
+    let ended = timeout(LONG, bench.until_other()).await;
+    assert!(matches!(ended, Ok(None)), "{ended:?}");
+    assert_eq!(bench.status, "SUCCEEDED");
+    assert_eq!(bench.file("runs"), "run\nrun\n");
 }
 
 #[tokio::test]
