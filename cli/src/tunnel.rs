@@ -2,9 +2,8 @@
 //! reason. A tunnel's token goes into a file for its owner's eyes only, and is
 //! never printed.
 
-use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+mod token_file;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::api::{Api, Call};
 use crate::failure::{Exit, Failure};
-use crate::keys::{at, read_secret, token};
+use crate::keys::{read_secret, token};
 use crate::output::{self, Format};
 use crate::proxy::{self, Cut, Endpoint, Listen, Told, Way};
 use crate::settings::Target;
@@ -149,7 +148,7 @@ pub(crate) async fn run(
             Ok(Exit::Done)
         }
         Command::Rotate(arguments) => {
-            try_out(arguments.kept.token_file.as_deref())?;
+            token_file::try_out(arguments.kept.token_file.as_deref())?;
             let call = Call::post(&["tunnels", &arguments.id, "rotation"]);
             let tunnel = connect().await?.send(call).await?.body;
             let tunnel = keep(tunnel, &arguments.kept, target)?;
@@ -175,9 +174,9 @@ async fn open(
 ) -> Result<Exit, Failure> {
     let file = arguments.kept.token_file.as_deref();
     if let Some(file) = file.filter(|_| !arguments.force) {
-        not_there(file)?;
+        token_file::not_there(file)?;
     }
-    try_out(file)?;
+    token_file::try_out(file)?;
     let mut body = json!({
         "services": arguments.services,
         "minutes": arguments.minutes,
@@ -259,21 +258,6 @@ fn untaken(tunnel: &Value) -> String {
     )
 }
 
-/// Refuses a file that may have the only token of another tunnel.
-fn not_there(file: &Path) -> Result<(), Failure> {
-    if file.symlink_metadata().is_err() {
-        return Ok(());
-    }
-    Err(Failure::refused(
-        "token-file",
-        format!(
-            "{} is there already, and may be the only copy of a tunnel's token",
-            file.display()
-        ),
-        "Give another --token-file, or --force to replace it.",
-    ))
-}
-
 /// Keeps the token of an answer in its file, and says where.
 fn keep(mut tunnel: Value, kept: &Kept, target: &Target) -> Result<Value, Failure> {
     let Value::String(token) = tunnel["sourceAccessToken"].take() else {
@@ -285,54 +269,13 @@ fn keep(mut tunnel: Value, kept: &Kept, target: &Target) -> Result<Value, Failur
     }
     let own = format!("{}.token", output::plain(&tunnel["tunnelId"]));
     let file = kept.token_file.clone().unwrap_or_else(|| own.into());
-    write(&file, &token)?;
+    token_file::write(&file, &token)?;
     tunnel["tokenFile"] = file.to_string_lossy().into();
     if kept.proxy {
         let command = localproxy(&tunnel, &file, &target.region()?);
         tunnel["command"] = command.into();
     }
     Ok(tunnel)
-}
-
-/// Makes sure that a token can be kept before there is one: it is given once.
-/// Without a name the file will be in the working folder.
-fn try_out(file: Option<&Path>) -> Result<(), Failure> {
-    let file = file.unwrap_or(Path::new("tunnel.token"));
-    if file.is_dir() {
-        return Err(at(file)(io::ErrorKind::IsADirectory.into()));
-    }
-    let beside = beside(file);
-    let tried = owners_only(&beside).and_then(|_| std::fs::remove_file(&beside));
-    tried.map_err(at(file))
-}
-
-/// Where a file is written before it takes the place of the one that it replaces.
-fn beside(file: &Path) -> PathBuf {
-    file.with_extension("new")
-}
-
-fn owners_only(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    let file = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)?;
-    file.set_permissions(Permissions::from_mode(0o600))?;
-    Ok(file)
-}
-
-/// Replaces what is in the file: the token before is worth nothing.
-fn write(file: &Path, token: &str) -> Result<(), Failure> {
-    let beside = beside(file);
-    let written = || {
-        let mut new = owners_only(&beside)?;
-        new.write_all(token.as_bytes())?;
-        new.sync_all()?;
-        std::fs::rename(&beside, file)
-    };
-    written().map_err(at(file))
 }
 
 /// The command that starts AWS's local proxy ("Running the local proxy",
@@ -518,23 +461,5 @@ mod tests {
         let said = untaken(&json!({"thingName": "x", "tunnelId": "tunnel-1"}));
         assert!(said.starts_with("x has not connected"), "{said}");
         assert!(said.contains("`lamp tunnel close tunnel-1`"), "{said}");
-    }
-
-    #[test]
-    fn a_token_is_its_owners_only_and_replaced() {
-        let name = format!("lamp-token-{}", std::process::id());
-        let file = std::env::temp_dir().join(name).with_extension("token");
-        for token in ["first", "second"] {
-            try_out(Some(&file)).unwrap();
-            write(&file, token).unwrap();
-            assert_eq!(read_secret(&file).unwrap().as_str(), token);
-        }
-        not_there(&file).unwrap_err();
-        std::fs::remove_file(&file).unwrap();
-        try_out(Some(&file)).unwrap();
-        not_there(&file).unwrap();
-        assert!(!file.exists() && !beside(&file).exists());
-        try_out(Some(&std::env::temp_dir())).unwrap_err();
-        try_out(Some(&file.join("token"))).unwrap_err();
     }
 }

@@ -73,5 +73,5 @@ async fn a_strangers_job_is_not_taken_for_a_waves() {
         reason.contains(&format!("a job {name} of somebody else's")),
         "{paused}"
     );
-    assert_eq!(executions(cloud, &name).await, [other.clone()]);
+    assert_eq!(executions(cloud, &name).await, std::slice::from_ref(other));
 }

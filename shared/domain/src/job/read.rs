@@ -10,6 +10,8 @@ use crate::quote::quoted;
 pub(crate) struct Object {
     path: String,
     fields: Map<String, Value>,
+    /// What was asked for.
+    known: Vec<String>,
 }
 
 impl Object {
@@ -19,6 +21,7 @@ impl Object {
             Value::Object(fields) => Ok(Self {
                 path: path.to_owned(),
                 fields,
+                known: Vec::new(),
             }),
             other => Err(wrong(within(path), &other, "an object")),
         }
@@ -35,6 +38,7 @@ impl Object {
 
     /// Takes a field; null counts as absent.
     pub(crate) fn take(&mut self, name: &str) -> Option<Value> {
+        self.known.push(name.to_owned());
         self.fields.remove(name).filter(|value| !value.is_null())
     }
 
@@ -101,7 +105,10 @@ impl Object {
         Err(Failure::invalid(
             within(&self.path),
             format!("there is no field {}", quoted(name)),
-            "Remove it, or correct its name.",
+            format!(
+                "Remove it, or correct its name: there are {}.",
+                self.known.join(", ")
+            ),
         ))
     }
 }
