@@ -32,7 +32,7 @@ LINT_ENV := AWS_DEFAULT_REGION=us-east-1 AWS_ACCESS_KEY_ID=none AWS_SECRET_ACCES
 ##@ Every day
 
 .PHONY: demo
-demo: build ## Create, group, renew, cut off and remove street lights in a cloud of its own (REPORT=DIR leaves JSON, KEEP=1 the cloud)
+demo: build ## Create, group, update, renew, cut off and remove street lights in a cloud of its own (REPORT=DIR leaves JSON, KEEP=1 the cloud)
 	$(PYTHON) -m local.demo $(if $(REPORT),--report $(REPORT)) $(if $(KEEP),--keep)
 
 .PHONY: test

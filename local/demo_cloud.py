@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import fcntl
-import hashlib
 import json
 import os
 import shutil
@@ -24,8 +23,6 @@ from local.process import running
 from local.settings import ROOT, ROOT_KEY, ROOT_SECRET, StateDir
 
 EXAMPLE = ROOT / "examples" / "street-lights"
-# A bucket of the demo's own.
-FILES = "lamplighter-demo-files"
 
 
 class Taken(Exception):
@@ -99,6 +96,7 @@ class Aws:
         self.s3 = session.client("s3", endpoint_url=outputs["aws_endpoint"])
         self.data = session.client("iot-data", endpoint_url=outputs["aws_endpoint"])
         self._bucket = outputs["stack"]["CustodyBucket"]
+        self._jobs = outputs["stack"]["JobBucket"]
 
     def things(self) -> set[str]:
         pages = self.iot.get_paginator("list_things").paginate()
@@ -125,17 +123,10 @@ class Aws:
         payload = self.data.get_thing_shadow(thingName=thing)["payload"]
         return json.load(payload)["state"].get("reported", {})
 
-    def publish(self, name: str, body: bytes) -> tuple[str, str]:
-        """Put a file where lights fetch it from: its address, good for an hour, and its SHA-256."""
-        self.s3.create_bucket(Bucket=FILES)
-        self.s3.put_object(Bucket=FILES, Key=name, Body=body)
-        address = self.s3.generate_presigned_url("get_object", Params={"Bucket": FILES, "Key": name}, ExpiresIn=3600)
-        return address, hashlib.sha256(body).hexdigest()
-
-    def job(self, name: str, things: list[str], document: dict[str, Any]) -> None:
-        """Have these things do what the document says."""
-        arns = [self.iot.describe_thing(thingName=thing)["thingArn"] for thing in things]
-        self.iot.create_job(jobId=name, targets=arns, document=json.dumps(document))
+    def upload(self, key: str, body: bytes) -> str:
+        """Put what jobs have lights download into the stack's own bucket, with a checksum that S3 keeps: its URI."""
+        self.s3.put_object(Bucket=self._jobs, Key=key, Body=body, ChecksumAlgorithm="SHA256")
+        return f"s3://{self._jobs}/{key}"
 
     def policies(self, target: str) -> list[str]:
         """The policies attached to a certificate or group itself."""

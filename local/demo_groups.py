@@ -1,12 +1,13 @@
 """The demo's dynamic groups: 200 lights whose firmware is old, and a group of them that keeps itself.
 
 The lights are the reference device's: they say their firmware's version in their shadow, over MQTT, and get a new
-one by jobs of AWS IoT. Nobody puts them into the group or takes them out of it.
+one by a job. Nobody puts them into the group or takes them out of it.
 """
 
 from __future__ import annotations
 
 import csv
+import shutil
 import time
 from collections import Counter
 from pathlib import Path
@@ -17,6 +18,7 @@ from rich.text import Text
 
 from local import demo_picture as picture
 from local.demo_cloud import EXAMPLE, Aws, Lamp
+from local.demo_job import Rollout
 from local.demo_lights import PATIENCE_SECONDS, Light, Lights, until
 from local.demo_report import Report
 
@@ -36,6 +38,9 @@ ROWS = [
     }
     for district, city in DISTRICTS.items() for number in range(101, 101 + A_DISTRICT)
 ]
+# Its lights cannot install anything at first.
+FULL = "milan-brera"
+INSTALL, FAULT = "install.sh", "no room in the slot"
 # A second group, which is defined while the first one drains.
 SECOND, QUERY = "still-on-2-0", "shadow.reported.firmware_version:2.0.*"
 # So many are created at a time.
@@ -91,22 +96,23 @@ class Groups:
             self._explain(light)
 
     def drain(self) -> None:
-        """District after district gets the new firmware, and leaves by itself."""
-        report = self.report
-        with report.step("…and drains", f"a job for each district installs {NEW}; meanwhile, another group"):
-            address, digest = self.aws.publish(f"firmware-{NEW}.bin", NEW.encode() * 10_000)
-            left, took = len(self.names), {}
-            for done, district in enumerate(DISTRICTS):
-                if done == len(DISTRICTS) // 2:
-                    self._define()
-                began = time.monotonic()
-                self.aws.job(f"firmware-{district}", self._of(district), install(address, digest))
-                left -= A_DISTRICT
-                seen = self._follow(left)
-                report.need(f"{district} leaves: {left} are left", seen, left)
-                took[district] = round(time.monotonic() - began, 3)
-            report.count("waves", took)
-            report.check(f"{GROUP} is empty", self._members(GROUP), [])
+        """They get the new firmware by a job, in waves, and leave by themselves."""
+        report, handlers = self.report, self._handlers(FULL)
+        image = self.aws.upload(f"firmware/{NEW}.bin", NEW.encode() * 10_000)
+        rollout = Rollout(report, self.lamp, "firmware", {"version": NEW, "image": image}, GROUP)
+        rollout.forecast(self.names)
+        with report.step("A canary, and a wave that is stopped", f"{rollout.command} --watch"):
+            rollout.start_and_watch()
+            rollout.stopped_by(FAULT)
+            # Who had begun when the wave was broken off goes on.
+            old = len(self.names) - rollout.settled()
+            report.check(f"those that run {NEW} have left the group: {old} are left", self._follow(old), old)
+            self._define()
+        with report.step("…mended, and resumed", f"the lights of {FULL} have room again; lamp job resume, lamp job retry"):
+            shutil.copy(EXAMPLE / "handlers" / INSTALL, handlers)
+            rollout.resume_and_watch()
+            rollout.retry_and_watch(len(self.names))
+            report.check(f"{GROUP} is empty", self._follow(0), 0)
             empty = until(lambda: self._show(SECOND).get("members"), 0)
             report.check(f"and so is {SECOND}", empty, 0)
             self._look_at_events()
@@ -114,7 +120,7 @@ class Groups:
             report.check(f"lamp removes {SECOND}: exit code 0", (removed.exit, removed.document.get("status")), (0, "REMOVED"))
             for light in self._shining.values():
                 light.switch_off()
-            report.show(picture.drained(took, A_DISTRICT, OLD, NEW))
+            rollout.tell_the_trail()
 
     def rows(self) -> list[dict[str, str]]:
         """The lights, with the firmware that they run by now."""
@@ -124,7 +130,7 @@ class Groups:
         """A dry run says who will enter a new group, and then just they do."""
         report = self.report
         put = ("group", "put", "--name", SECOND, "--query", QUERY)
-        old = sorted(name for district in list(DISTRICTS)[len(DISTRICTS) // 2:] for name in self._of(district))
+        old = sorted(self._members(GROUP))
         said = self.lamp(*put, "--dry-run").document
         report.check(
             f"a dry run of the group {SECOND} says that {len(old)} lights would enter",
@@ -160,11 +166,18 @@ class Groups:
         rows = [row for row in ROWS if row["groups"] == district]
         self._shining[district] = self.lights.start(
             district, "fleet", "run", "--from", self._file(district, rows), "--firmware", OLD,
-            "--handlers", EXAMPLE / "handlers", pace=PACE_SECONDS,
+            "--handlers", self._handlers(district), pace=PACE_SECONDS,
         )
 
-    def _of(self, district: str) -> list[str]:
-        return [row["thingName"] for row in ROWS if row["groups"] == district]
+    def _handlers(self, district: str) -> Path:
+        """The example's handlers; in one district one of them fails."""
+        if district != FULL:
+            return EXAMPLE / "handlers"
+        folder = self.elsewhere / "handlers"
+        if not folder.exists():
+            shutil.copytree(EXAMPLE / "handlers", folder)
+            (folder / INSTALL).write_text(f"#!/bin/sh\necho '{FAULT}' >&2\nexit 74\n")
+        return folder
 
     def _follow(self, wanted: int) -> int:
         """Show how many are in the group, until it is as many as wanted; how many it was at last."""
@@ -190,14 +203,3 @@ class Groups:
                 writer.writeheader()
                 writer.writerows(rows)
         return path
-
-
-def install(address: str, digest: str) -> dict[str, Any]:
-    """The job document: fetch, install, restart."""
-    file = f"firmware-{NEW}.bin"
-    steps = {"download.sh": [address, digest, file], "install.sh": [file, "other"], "reboot.sh": []}
-    return {"version": "1.0", "steps": [
-        {"action": {"name": handler.split(".")[0].title(), "type": "runHandler",
-                    "input": {"handler": handler, "args": args, "path": "default"}}}
-        for handler, args in steps.items()
-    ]}

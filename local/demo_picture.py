@@ -56,17 +56,6 @@ def filling(group: str, members: int, most: int) -> Text:
     return Text.assemble((f"{group} ", "bold"), bar, f" {members} of {most}")
 
 
-def drained(took: dict[str, float], lights: int, old: str, new: str) -> Table:
-    """Which districts were updated, and how long it took until the last light had left the group."""
-    table = Table(box=box.ROUNDED, title="updated, and out of the group by themselves", title_style="bold")
-    table.add_column("district")
-    for heading in ("lights", "firmware before", "now", "took"):
-        table.add_column(heading, justify="right")
-    for district, seconds in took.items():
-        table.add_row(district, str(lights), Text(old, style="dim strike"), new, f"{seconds:.1f} s")
-    return table
-
-
 def city_map(rows: Rows, left: set[str]) -> Table:
     """A lamp for every light: burning where it is still there."""
     table = Table(box=box.ROUNDED, title="the fleet now", title_style="bold", show_footer=True)
