@@ -71,24 +71,24 @@ test-local: build ## Tests of the local cloud itself
 .PHONY: test-system
 test-system: build ## Whole-system tests, in local clouds of their own
 	cargo test $(CARGO_FLAGS) $(SYSTEM_TESTS) --no-run
-	$(MAKE) --no-print-directory --jobs test-together test-alone
+	$(MAKE) --no-print-directory --jobs test-here test-elsewhere
 
 # Most of a test's time is waiting, so two clouds are tested at a time. Last in
 # this one is what looks at all that the others made the functions do.
-.PHONY: test-together
-test-together:
-	.ci/with-local-cloud together $(MAKE) --no-print-directory against-together
+.PHONY: test-here
+test-here:
+	.ci/with-local-cloud here $(MAKE) --no-print-directory against-this-cloud
 
-.PHONY: against-together
-against-together:
-	$(PYTHON) .ci/system_tests.py together $(CARGO_FLAGS)
+.PHONY: against-this-cloud
+against-this-cloud:
+	$(PYTHON) .ci/system_tests.py here $(CARGO_FLAGS)
 	$(PYTHON) -m pytest -q tests --ignore tests/test_roles.py
 	$(PYTHON) -m pytest -q tests/test_roles.py
 
-.PHONY: test-alone
-test-alone:
+.PHONY: test-elsewhere
+test-elsewhere:
 	LOG_LEVEL=trace .ci/with-local-cloud secrets cargo test $(CARGO_FLAGS) --test secrets
-	.ci/with-local-cloud alone $(PYTHON) .ci/system_tests.py alone $(CARGO_FLAGS)
+	.ci/with-local-cloud elsewhere $(PYTHON) .ci/system_tests.py elsewhere $(CARGO_FLAGS)
 
 .PHONY: check-format
 check-format: ## rustfmt

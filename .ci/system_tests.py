@@ -1,9 +1,10 @@
 """Runs whole-system tests in the cloud that LAMPLIGHTER_OUTPUTS names.
 
-    python .ci/system_tests.py together|alone CARGO-FLAG...
+    python .ci/system_tests.py here|elsewhere CARGO-FLAG...
 
 Those that may, run several at a time: most of their time is spent waiting. Those that take stock of the whole account,
-or keep it busy, run alone in it. `tests/Cargo.toml` names them, and those that need a cloud like no other.
+or keep it busy, follow one by one, some of them elsewhere, in a second cloud. `tests/Cargo.toml` names them, and those
+that need a cloud like no other.
 """
 
 from __future__ import annotations
@@ -44,22 +45,26 @@ def passes(name: str, executable: str) -> bool:
 
 
 def main() -> int:
-    """Run one of the two kinds; 0 if all pass."""
-    kind, *flags = sys.argv[1:]
+    """Run those of one cloud; 0 if all pass."""
+    cloud, *flags = sys.argv[1:]
     manifest = tomllib.loads((PACKAGE / "Cargo.toml").read_text())
     metadata = manifest["package"]["metadata"]["system-tests"]
     found = binaries(flags)
-    unknown = {*metadata["alone"], *metadata["first"], *metadata["apart"]} - found.keys()
-    if unknown:
+    named = {name for names in metadata.values() for name in names}
+    if unknown := named - found.keys():
         print(f"tests/Cargo.toml names tests that are not there: {sorted(unknown)}", file=sys.stderr)
         return 1
-    together = [name for name in found if name not in metadata["alone"] + metadata["apart"]]
-    together.sort(key=lambda name: name not in metadata["first"])
-    names, at_once = {"together": (together, SIDE_BY_SIDE), "alone": (metadata["alone"], 1)}[kind]
-    with ThreadPoolExecutor(at_once) as pool:
-        results = dict(zip(names, pool.map(passes, names, [found[name] for name in names]), strict=True))
+    others = found.keys() - named
+    rounds = {
+        "here": [(SIDE_BY_SIDE, [*metadata["first"], *sorted(others)]), (1, metadata["alone"])],
+        "elsewhere": [(1, metadata["elsewhere"])],
+    }
+    results = {}
+    for at_once, names in rounds[cloud]:
+        with ThreadPoolExecutor(at_once) as pool:
+            results |= zip(names, pool.map(passes, names, [found[name] for name in names]), strict=True)
     failed = [name for name, passed in results.items() if not passed]
-    print(f"\n{kind}: {len(results) - len(failed)} of {len(results)} binaries passed; failed: {failed or 'none'}", flush=True)
+    print(f"\n{cloud}: {len(results) - len(failed)} of {len(results)} binaries passed; failed: {failed or 'none'}", flush=True)
     return 1 if failed else 0
 
 
