@@ -75,7 +75,7 @@ class Control:
                 return 200, {}
             case "GET", "faults":
                 asked = dict(parse_qsl(scope["query_string"].decode()))
-                return 200, self._rules.listed(int(asked["id"]) if asked.get("id", "").isdigit() else None)
+                return 200, self._rules.listed(asked.get("id"))
             case "POST", "faults":
                 try:
                     return 200, {"id": self._rules.add(json.loads(body)).id}

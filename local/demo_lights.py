@@ -15,7 +15,7 @@ from local.demo_cloud import Lamp
 
 # Lights say something this often.
 PACE_SECONDS = 0.5
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 45
 
 
 class Light:

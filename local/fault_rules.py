@@ -96,6 +96,6 @@ class FaultRules:
         self._faults.clear()
         self._unspent.clear()
 
-    def listed(self, only: int | None = None) -> list[dict[str, Any]]:
+    def listed(self, only: str | None = None) -> list[dict[str, Any]]:
         """Every fault or one of them, with how often it fired."""
-        return [vars(fault) for fault in self._faults.values() if only in (None, fault.id)]
+        return [vars(fault) for fault in self._faults.values() if only in (None, str(fault.id))]

@@ -16,8 +16,9 @@ use crate::progress;
 
 /// Between two requests of one application, while AWS settles.
 const PAUSE: Duration = Duration::from_secs(2);
-/// How often an application that moves nobody is repeated.
-const MOST_IDLE: u32 = 5;
+/// How often an application that moves nobody is repeated: until an update that
+/// was broken off holds its device no more.
+const MOST_IDLE: u32 = 30;
 
 /// What can be done with a catalog.
 #[derive(Debug, Subcommand)]

@@ -147,6 +147,15 @@ pub async fn until(cloud: &Cloud, job: &str, what: &str, enough: impl Fn(&Value)
     }
 }
 
+/// Waits for a job's end; so many have it then, and so many had left its targets.
+pub async fn done(cloud: &Cloud, job: &str, succeeded: u64, left: u64) -> Value {
+    let done = until(cloud, job, "done", |seen| seen["status"] == "DONE").await;
+    let counts = &done["counts"];
+    assert_eq!(counts["succeeded"], succeeded, "{done}");
+    assert_eq!(counts["left"], left, "{done}");
+    done
+}
+
 /// Lets the minute between two jobs have passed.
 async fn hurry(cloud: &Cloud, job: &str) {
     let rested = "notBefore > :past AND leaseUntil < :past";

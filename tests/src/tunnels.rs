@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::{Child, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::cloud::{Ask, Cloud, Reply};
 use crate::delivery::PATIENCE;
 use crate::device::unique;
-use crate::lamp::{documents, lamp};
+use crate::lamp::{documents, lamp, run};
 
 /// Calls an operation, as root, once it is its turn: a second has one
 /// `OpenTunnel`, whoever makes it.
@@ -127,6 +127,23 @@ impl Drop for Light {
         }
         let _ = fs::remove_dir_all(&self.keys);
     }
+}
+
+/// `lamp tunnel open` to a light, with its token in a file.
+pub fn opened_by_lamp(thing: &str, file: &str) -> Output {
+    let service = [
+        "tunnel",
+        "open",
+        thing,
+        "--service",
+        "SSH",
+        "--minutes",
+        "30",
+    ];
+    let reason = ["--reason", "the lamp does not switch"];
+    let opened = run(&[&service[..], &reason, &["--token-file", file, "--proxy"]].concat());
+    assert!(opened.status.success(), "{opened:?}");
+    opened
 }
 
 /// `lamp tunnel connect`, and where it listens.

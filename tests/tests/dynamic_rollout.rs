@@ -7,8 +7,8 @@ use lamplighter_tests::groups;
 use lamplighter_tests::inventory::{describe, row};
 use lamplighter_tests::lamp::{documents, lamp};
 use lamplighter_tests::rollout::{
-    Lights, age_joiner, answered, executions, forecast, happened, runs, seen, started, told, turns,
-    until, wave,
+    Lights, age_joiner, answered, done, executions, forecast, happened, runs, seen, started, told,
+    turns, until, wave,
 };
 use serde_json::{Value, json};
 
@@ -132,13 +132,7 @@ async fn one_leaves_between_two_waves(cloud: &Cloud, lights: &Lights, targets: V
     told(cloud, &job, "approve", json!({"wave": 2})).await;
     assert_eq!(wave(cloud, &job, 2, 1).await, std::slice::from_ref(stays));
     answered(cloud, stays, &format!("{job}-w2"), "SUCCEEDED", "").await;
-    let done = until(cloud, &job, "done", |seen| seen["status"] == "DONE").await;
-    let counts = &done["counts"];
-    assert_eq!(
-        (&counts["succeeded"], &counts["left"]),
-        (&json!(2), &json!(1)),
-        "{done}"
-    );
+    let done = done(cloud, &job, 2, 1).await;
     let left = json!([{
         "status": "LEFT", "reason": "it had left the targets before its turn", "count": 1,
         "examples": [leaves],

@@ -11,8 +11,8 @@ use lamplighter_tests::lamp::{documents, lamp};
 use lamplighter_tests::organisation::put_into;
 use lamplighter_tests::removal::deleted;
 use lamplighter_tests::rollout::{
-    Lights, age_joiner, answered, executions, forecast, happened, runs, seen, started, time_over,
-    told, turns, until, uploaded, wave,
+    Lights, age_joiner, answered, done, executions, forecast, happened, runs, seen, started,
+    time_over, told, turns, until, uploaded, wave,
 };
 use serde_json::{Value, json};
 
@@ -242,13 +242,7 @@ async fn who_has_left_the_group_before_its_wave_is_not_told() {
         iot(cloud, "PUT", path, &body).await.expect(200);
     }
     answered(cloud, &canary[0], &format!("{job}-w1"), "SUCCEEDED", "").await;
-    let done = until(cloud, &job, "done", |seen| seen["status"] == "DONE").await;
-    let counts = &done["counts"];
-    assert_eq!(
-        (&counts["succeeded"], &counts["left"]),
-        (&json!(1), &json!(2)),
-        "{done}"
-    );
+    let done = done(cloud, &job, 1, 2).await;
     let left = &done["failures"][0];
     assert_eq!(
         (&left["status"], &left["count"]),

@@ -5,9 +5,9 @@ use std::fs;
 use lamplighter_domain::csr::sha256_hex;
 use lamplighter_tests::cloud::{Ask, Cloud};
 use lamplighter_tests::delivery::deliver;
-use lamplighter_tests::lamp::{documents, run};
+use lamplighter_tests::lamp::documents;
 use lamplighter_tests::ssh::Sshd;
-use lamplighter_tests::tunnels::{Light, through};
+use lamplighter_tests::tunnels::{Light, opened_by_lamp, through};
 
 #[tokio::test]
 async fn ssh_and_a_copy_go_through_a_tunnel() {
@@ -16,20 +16,7 @@ async fn ssh_and_a_copy_go_through_a_tunnel() {
     light.connect(&cloud, &server.address.to_string()).await;
     let file = light.keys.join("token");
     let file = file.to_str().expect("UTF-8");
-    let opened = run(&[
-        "tunnel",
-        "open",
-        &light.thing,
-        "--service",
-        "SSH",
-        "--minutes",
-        "5",
-        "--reason",
-        "a session",
-        "--token-file",
-        file,
-    ]);
-    assert!(opened.status.success(), "{opened:?}");
+    let opened = opened_by_lamp(&light.thing, file);
     let (mut proxy, address) = through(file);
     let port = address.port();
 

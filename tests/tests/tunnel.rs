@@ -15,7 +15,7 @@ use lamplighter_tests::faults::{self, Point};
 use lamplighter_tests::inventory::{row, rows};
 use lamplighter_tests::lamp::{documents, run};
 use lamplighter_tests::removal::deleted;
-use lamplighter_tests::tunnels::{Light, ask, body, open_in_aws, through, tunnels};
+use lamplighter_tests::tunnels::{Light, ask, body, open_in_aws, opened_by_lamp, through, tunnels};
 use serde_json::{Value, json};
 
 fn text<'a>(value: &'a Value, name: &str) -> &'a str {
@@ -95,21 +95,7 @@ async fn bytes_go_through_until_it_is_closed() {
     light.connect(&cloud, &echo().to_string()).await;
     let file = light.keys.join("a.token");
     let file = file.to_str().expect("UTF-8");
-    let opened = run(&[
-        "tunnel",
-        "open",
-        &light.thing,
-        "--service",
-        "SSH",
-        "--minutes",
-        "30",
-        "--reason",
-        "the lamp does not switch",
-        "--token-file",
-        file,
-        "--proxy",
-    ]);
-    assert!(opened.status.success(), "{opened:?}");
+    let opened = opened_by_lamp(&light.thing, file);
     let token = fs::read_to_string(file).expect("a token");
     let mode = fs::metadata(file).expect("a file").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);

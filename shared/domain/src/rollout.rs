@@ -277,7 +277,8 @@ impl Rollout {
     }
 
     /// Decides what needs no work. `tally` is that of the wave that is
-    /// [`counted`](Self::counted), and `joined` how many targets have joined the list since the start.
+    /// [`counted`](Self::counted), and `joined` how many targets have joined the
+    /// list since the start.
     #[must_use]
     pub fn settle(mut self, tally: &Tally, joined: u64, now: Moment) -> Self {
         self.listed = self.listed.max(self.targets + joined);

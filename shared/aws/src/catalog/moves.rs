@@ -34,6 +34,9 @@ pub struct Progress {
     pub stalled: bool,
     /// Why, and which, some of each.
     pub failures: BTreeMap<String, Vec<String>>,
+    /// Whether one of them may be moved later, as it is.
+    #[serde(skip)]
+    busy: bool,
 }
 
 impl Progress {
@@ -47,12 +50,21 @@ impl Progress {
 
     fn failed(&mut self, name: String, failure: &Failure) {
         self.left += 1;
+        self.busy |= failure.kind.retryable();
         if self.failures.len() < MOST_SHOWN || self.failures.contains_key(&failure.reason) {
             let names = self.failures.entry(failure.reason.clone()).or_default();
             if names.len() < MOST_SHOWN {
                 names.push(name);
             }
         }
+    }
+
+    /// All were tried, or time is over; and there may be more.
+    fn ended(mut self, over: bool, more: bool) -> Self {
+        let stuck = self.left > 0 && self.moved == 0 && !self.busy;
+        self.stalled = stuck && !over;
+        self.more = more;
+        self
     }
 }
 
@@ -110,9 +122,7 @@ impl Catalogs {
             progress.left += late;
             let over = late > 0 || clock::now() > time.until;
             if over || token.is_none() || tried == 0 {
-                progress.more = token.is_some();
-                progress.stalled = !over && progress.left > 0 && progress.moved == 0;
-                return Ok(progress);
+                return Ok(progress.ended(over, token.is_some()));
             }
         }
     }
@@ -143,5 +153,34 @@ impl Catalogs {
             moved => moved,
         };
         moved.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_busy_is_not_stuck() {
+        let busy = || Failure::busy("another update works on the device", 5);
+        let refused = || Failure::invalid("groups", "no", "Name others.");
+        for (moved, failures, over, stalled) in [
+            (0, vec![refused()], false, true),
+            (0, vec![refused()], true, false),
+            (1, vec![refused()], false, false),
+            (0, vec![busy()], false, false),
+            (0, vec![refused(), busy()], false, false),
+            (0, vec![], false, false),
+        ] {
+            let mut progress = Progress {
+                moved,
+                ..Progress::default()
+            };
+            for failure in &failures {
+                progress.failed("light".to_owned(), failure);
+            }
+            let progress = progress.ended(over, false);
+            assert_eq!(progress.stalled, stalled, "{progress:?}");
+        }
     }
 }

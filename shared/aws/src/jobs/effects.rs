@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use aws_sdk_iot::error::ProvideErrorMetadata;
 use aws_sdk_iot::types::{
-    ExponentialRolloutRate, JobExecutionsRetryConfig, JobExecutionsRolloutConfig, JobStatus,
+    ExponentialRolloutRate, Job, JobExecutionsRetryConfig, JobExecutionsRolloutConfig, JobStatus,
     PresignedUrlConfig, RateIncreaseCriteria, RetryCriteria, RetryableFailureType, TargetSelection,
     ThingGroupProperties, TimeoutConfig,
 };
@@ -120,9 +120,9 @@ impl Jobs {
         };
         if targets.is_empty() {
             // All have answered, perhaps, a job that was made before this.
-            let made = self.iot.describe_job().job_id(&plan.job_id).send().await;
+            let made = self.in_aws(&plan.job_id).await?;
             let gone = || Refused("none of its devices is there any more".to_owned());
-            return Ok(found("iot:DescribeJob", made)?.map(drop).ok_or_else(gone));
+            return Ok(made.map(drop).ok_or_else(gone));
         }
         let order = self.order(&rollout.rollout_id).await?;
         let presigned = PresignedUrlConfig::builder()
@@ -158,8 +158,7 @@ impl Jobs {
     /// Whether the job that is there was made by an earlier attempt, and not by
     /// somebody else under its name. More may have been its targets then.
     async fn is_for(&self, job: &str, targets: &[String]) -> Result<Result<(), Refused>, Failure> {
-        let made = self.iot.describe_job().job_id(job).send().await;
-        let made = found("iot:DescribeJob", made)?.and_then(|answer| answer.job);
+        let made = self.in_aws(job).await?;
         let has = made.map(|job| job.targets.unwrap_or_default());
         Ok(match has {
             Some(has) if targets.iter().any(|target| !has.contains(target)) => {
@@ -170,10 +169,13 @@ impl Jobs {
         })
     }
 
-    pub(super) async fn describe(&self, job: &str) -> Result<Seen, Failure> {
+    async fn in_aws(&self, job: &str) -> Result<Option<Job>, Failure> {
         let answer = self.iot.describe_job().job_id(job).send().await;
-        let job = found("iot:DescribeJob", answer)?.and_then(|answer| answer.job);
-        let Some(job) = job else {
+        Ok(found("iot:DescribeJob", answer)?.and_then(|answer| answer.job))
+    }
+
+    pub(super) async fn describe(&self, job: &str) -> Result<Seen, Failure> {
+        let Some(job) = self.in_aws(job).await? else {
             return Ok(Seen {
                 described: Described {
                     standing: Standing::Canceled,

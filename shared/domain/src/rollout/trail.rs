@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::tally::Tally;
-use super::view::Counts;
+use super::view::{Counts, is_zero};
 use super::wave::{End, Made};
 use super::{Command, Reason, Rollout};
 use crate::time::Moment;
@@ -114,14 +114,6 @@ pub struct Trail {
     /// How many were too many.
     #[serde(skip_serializing_if = "is_zero")]
     pub untold: u32,
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde passes a reference"
-)]
-fn is_zero(number: &u32) -> bool {
-    *number == 0
 }
 
 impl Trail {

@@ -19,6 +19,7 @@ use crate::time::Moment;
 use alike::alike;
 
 pub use counts::Counts;
+pub(super) use counts::is_zero;
 
 const MINUTE_MILLIS: u64 = 60_000;
 /// How many reasons are told apart; the rest are counted together.

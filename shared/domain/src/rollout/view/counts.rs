@@ -28,12 +28,9 @@ pub struct Counts {
     pub(super) retried: u64,
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde passes a reference"
-)]
-fn is_zero(number: &u64) -> bool {
-    *number == 0
+/// Whether a number need not be written.
+pub(in crate::rollout) fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
+    *number == T::default()
 }
 
 impl Counts {
