@@ -18,6 +18,11 @@ use serde_json::Value;
 /// Longer than any function runs.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(90);
 
+const TRACE: &str = "x-amzn-trace-id";
+
+/// How often a request is sent at most, while the service is busy.
+const SENDINGS: u32 = 5;
+
 /// A deployed stack.
 #[derive(Debug)]
 pub struct Cloud {
@@ -87,7 +92,11 @@ impl Ask {
     /// Names the trace by which the function's calls are recorded.
     #[must_use]
     pub fn trace(self, trace: &str) -> Self {
-        self.header("x-amzn-trace-id", format!("Root={trace}"))
+        self.header(TRACE, format!("Root={trace}"))
+    }
+
+    fn has_trace(&self) -> bool {
+        self.headers.iter().any(|(name, _)| *name == TRACE)
     }
 }
 
@@ -101,6 +110,13 @@ impl Reply {
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(each, _)| each == name);
         found.map(|(_, value)| value.as_str())
+    }
+
+    /// When the caller is to send the same request again.
+    pub fn retry_after(&self) -> Duration {
+        let asked = self.header("retry-after");
+        let seconds = asked.and_then(|seconds| seconds.parse().ok());
+        Duration::from_secs(seconds.unwrap_or(1))
     }
 
     /// The body, of a reply that must have this status.
@@ -155,8 +171,23 @@ impl Cloud {
             .unwrap_or_else(|| panic!("the stack has no output {name}"))
     }
 
-    /// Asks the stack's API, as the caller that the outputs name.
+    /// Asks the stack's API, as the caller that the outputs name, and asks again
+    /// while the answer is that nothing was done because the service is busy. A
+    /// request with a trace is about its one invocation, and is sent once.
     pub async fn api(&self, ask: &Ask) -> Reply {
+        let most = if ask.has_trace() { 1 } else { SENDINGS };
+        for _ in 1..most {
+            let reply = self.once(ask).await;
+            if reply.json()["code"] != "Busy" {
+                return reply;
+            }
+            tokio::time::sleep(reply.retry_after()).await;
+        }
+        self.once(ask).await
+    }
+
+    /// Asks the stack's API, whatever it answers.
+    pub async fn once(&self, ask: &Ask) -> Reply {
         let caller = Credentials::new(
             self.output("access_key_id"),
             self.output("secret_access_key"),

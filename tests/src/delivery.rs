@@ -22,7 +22,7 @@ pub fn invites_repetition(reply: &Reply) -> bool {
 pub async fn deliver(cloud: &Cloud, ask: &Ask) -> Reply {
     let started = Instant::now();
     loop {
-        let reply = cloud.api(ask).await;
+        let reply = cloud.once(ask).await;
         if !invites_repetition(&reply) {
             return reply;
         }
@@ -32,10 +32,7 @@ pub async fn deliver(cloud: &Cloud, ask: &Ask) -> Reply {
             reply.status,
             reply.text
         );
-        let asked = reply
-            .header("retry-after")
-            .and_then(|seconds| seconds.parse().ok());
-        tokio::time::sleep(Duration::from_secs(asked.unwrap_or(1))).await;
+        tokio::time::sleep(reply.retry_after()).await;
     }
 }
 

@@ -24,7 +24,7 @@ async fn fifty_creations_of_one_device_make_one() {
         let ask = Ask::create(&body);
         let before = Inventory::take(&cloud).await;
 
-        let replies = join_all((0..CALLERS).map(|_| cloud.api(&ask))).await;
+        let replies = join_all((0..CALLERS).map(|_| cloud.once(&ask))).await;
         let mut fresh = 0;
         let mut answers = BTreeSet::new();
         for reply in replies {

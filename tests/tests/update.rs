@@ -254,7 +254,7 @@ async fn an_update_is_in_the_way_while_it_runs_and_is_ended_or_fenced_after() {
     let thing = light(cloud, &org).await;
     broken_off(cloud, &thing).await;
     let busy = cloud
-        .api(&patch(&thing, &json!({"billingGroup": null})))
+        .once(&patch(&thing, &json!({"billingGroup": null})))
         .await;
     assert_eq!(
         (busy.status, &busy.json()["code"]),
@@ -262,7 +262,7 @@ async fn an_update_is_in_the_way_while_it_runs_and_is_ended_or_fenced_after() {
         "{}",
         busy.text
     );
-    let busy = cloud.api(&Ask::delete(&thing)).await;
+    let busy = cloud.once(&Ask::delete(&thing)).await;
     assert_eq!(busy.json()["code"], "Busy", "{}", busy.text);
     // Whoever comes next ends it first.
     lease_over(cloud, &thing).await;
