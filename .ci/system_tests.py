@@ -3,7 +3,7 @@
     python .ci/system_tests.py here|elsewhere CARGO-FLAG...
 
 Those that may, run several at a time: most of their time is spent waiting. Those that take stock of the whole account,
-or keep it busy, follow one by one, some of them elsewhere, in a second cloud. `tests/Cargo.toml` names them, and those
+or keep it busy, come one by one before, some of them elsewhere, in a second cloud. `tests/Cargo.toml` names them, and those
 that need a cloud like no other.
 """
 
@@ -56,7 +56,7 @@ def main() -> int:
         return 1
     others = found.keys() - named
     rounds = {
-        "here": [(SIDE_BY_SIDE, [*metadata["first"], *sorted(others)]), (1, metadata["alone"])],
+        "here": [(1, metadata["alone"]), (SIDE_BY_SIDE, [*metadata["first"], *sorted(others)])],
         "elsewhere": [(1, metadata["elsewhere"])],
     }
     results = {}

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use crate::cloud::{Ask, Cloud, Reply};
 use crate::inventory::row;
 
-/// How long a caller goes on. A lease outlives its invocation by seconds at most.
-pub const PATIENCE: Duration = Duration::from_mins(2);
+/// How long a test waits for what has to come: longer than a message that a busy
+/// function has failed on is kept from the next, 6 minutes in the slowest queue.
+pub const PATIENCE: Duration = Duration::from_mins(7);
 
 /// Whether a caller may and should send the same request again.
 pub fn invites_repetition(reply: &Reply) -> bool {

@@ -6,10 +6,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::cloud::{Ask, Cloud};
+use crate::delivery::PATIENCE;
 use crate::device::unique;
-
-/// Until what happened to a device has come through queue, registry and stream.
-const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Everything that the bus says of groups, from now on, in a queue.
 #[derive(Debug)]

@@ -9,12 +9,11 @@ use std::time::{Duration, Instant};
 
 use lamplighter_domain::csr::sha256_hex;
 use lamplighter_tests::cloud::{Ask, Cloud};
+use lamplighter_tests::delivery::PATIENCE;
 use lamplighter_tests::device::unique;
 use lamplighter_tests::inventory::{describe, iot};
 use lamplighter_tests::lamp::lamp;
 use serde_json::{Value, json};
-
-const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A light that runs until the test has ended, and its folder.
 struct Running {

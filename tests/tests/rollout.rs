@@ -383,6 +383,7 @@ async fn what_cannot_be_is_refused_before_anything_is_sent() {
             "parameters": parameters, "rollout": {"waves": [1]}, "dryRun": true,
         })
     };
+    let blink = |targets: Value| lights.blink(targets, json!({"waves": [1]}));
     let missing = format!("{image}-not-there");
     for (body, status, field) in [
         (firmware(json!({"version": "2.0.0"})), 400, "parameters"),
@@ -396,13 +397,9 @@ async fn what_cannot_be_is_refused_before_anything_is_sent() {
             400,
             "parameters",
         ),
+        (blink(json!({"group": "none"})), 404, "targets.group"),
         (
-            lights.blink(json!({"group": "none"}), json!({"waves": [1]})),
-            404,
-            "targets.group",
-        ),
-        (
-            lights.blink(json!({"dynamicGroup": "none"}), json!({"waves": [1]})),
+            blink(json!({"dynamicGroup": "none"})),
             404,
             "targets.dynamicGroup",
         ),
@@ -424,8 +421,9 @@ async fn what_cannot_be_is_refused_before_anything_is_sent() {
             400,
             "rollout.startAt",
         ),
+        (blink(json!({"things": ["no-such-light"]})), 400, "targets"),
         (
-            lights.blink(json!({"things": ["no-such-light"]}), json!({"waves": [1]})),
+            blink(json!({"query": "attributes.city:nowhere"})),
             400,
             "targets",
         ),

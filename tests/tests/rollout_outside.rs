@@ -1,7 +1,7 @@
 //! Jobs of which somebody stops, takes or makes a part in AWS.
 
 use lamplighter_tests::cloud::Cloud;
-use lamplighter_tests::inventory::iot;
+use lamplighter_tests::inventory::{describe, iot};
 use lamplighter_tests::rollout::{Lights, answered, executions, started, told, until, wave};
 use serde_json::{Value, json};
 
@@ -74,4 +74,30 @@ async fn a_strangers_job_is_not_taken_for_a_waves() {
         "{paused}"
     );
     assert_eq!(executions(cloud, &name).await, std::slice::from_ref(other));
+}
+
+#[tokio::test]
+async fn a_strangers_group_is_not_taken_for_a_waves_and_stays() {
+    let cloud = &Cloud::open();
+    let lights = Lights::new(cloud, 2).await;
+    // Of this size a wave has a group, however few come.
+    let rollout = json!({"waves": [1, 101], "approval": true});
+    let job = started(cloud, &lights.blink(lights.all(), rollout)).await;
+    let canary = wave(cloud, &job, 1, 1).await;
+    answered(cloud, &canary[0], &format!("{job}-w1"), "SUCCEEDED", "").await;
+    until(cloud, &job, "awaiting approval", |seen| {
+        seen["status"] == "AWAITING_APPROVAL"
+    })
+    .await;
+    let path = format!("/thing-groups/{job}-w2");
+    let body = json!({"thingGroupProperties": {"thingGroupDescription": "somebody else's"}});
+    iot(cloud, "POST", &path, &body).await.expect(200);
+
+    told(cloud, &job, "approve", json!({"wave": 2})).await;
+    let paused = until(cloud, &job, "paused", |seen| seen["status"] == "PAUSED").await;
+    let reason = paused["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("iot:CreateThingGroup"), "{paused}");
+    told(cloud, &job, "cancel", json!({})).await;
+    until(cloud, &job, "ended", |seen| seen["status"] == "STOPPED").await;
+    describe(cloud, &path).await.expect(200);
 }

@@ -50,7 +50,7 @@ impl Jobs {
         id: &RolloutId,
     ) -> Result<Result<(), Refused>, Failure> {
         let properties = ThingGroupProperties::builder()
-            .thing_group_description(format!("A wave of {}", id.as_str()))
+            .thing_group_description(says_whose(id))
             .build();
         let answer = self
             .iot
@@ -227,7 +227,15 @@ impl Jobs {
         }
     }
 
-    pub(super) async fn remove_group(&self, name: &str) -> Result<(), Failure> {
+    /// Removes a wave's group; one of somebody else's of its name stays.
+    pub(super) async fn remove_group(&self, name: &str, id: &RolloutId) -> Result<(), Failure> {
+        let seen = self.iot.describe_thing_group().thing_group_name(name);
+        let seen = found("iot:DescribeThingGroup", seen.send().await)?;
+        let properties = seen.and_then(|seen| seen.thing_group_properties);
+        let description = properties.and_then(|has| has.thing_group_description);
+        if description != Some(says_whose(id)) {
+            return Ok(());
+        }
         let answer = self.iot.delete_thing_group().thing_group_name(name);
         found("iot:DeleteThingGroup", answer.send().await).map(drop)
     }
@@ -287,6 +295,11 @@ impl Jobs {
         self.hear(rollout, heard).await?;
         Ok(page.next_token)
     }
+}
+
+/// What a wave's group says of itself.
+fn says_whose(id: &RolloutId) -> String {
+    format!("A wave of {}", id.as_str())
 }
 
 pub(super) fn read_status(status: &str) -> Option<Status> {

@@ -171,7 +171,7 @@ impl Jobs {
         }
     }
 
-    /// That not all targets are left out. A job that has none may wait for some.
+    /// That somebody may get it, now or, of a job that waits for them, later.
     async fn check_anybody(
         &self,
         order: &Order,
@@ -193,7 +193,7 @@ impl Jobs {
                 break;
             }
         }
-        if left_out.is_empty() || spec.late_joiners.is_some() {
+        if spec.late_joiners.is_some() || (left_out.is_empty() && spec.starts_after(clock::now())) {
             return Ok(());
         }
         Err(nobody(&left_out))

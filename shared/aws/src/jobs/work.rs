@@ -70,7 +70,7 @@ impl Jobs {
                 self.record(id, Rollout::canceled).await?;
             }
             Work::RemoveGroup(name) => {
-                self.remove_group(name).await?;
+                self.remove_group(name, id).await?;
                 self.record(id, Rollout::group_removed).await?;
             }
         }

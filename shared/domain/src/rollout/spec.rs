@@ -195,6 +195,11 @@ impl Spec {
         ))
     }
 
+    /// Whether it begins later than at this moment.
+    pub fn starts_after(&self, now: Moment) -> bool {
+        self.start_at.is_some_and(|at| now < at)
+    }
+
     /// How many devices the wave of this index has, of so many targets.
     pub fn wave_size(&self, index: usize, targets: u64) -> u64 {
         match self.waves.get(index).or(self.waves.last()) {

@@ -106,8 +106,15 @@ impl Examples {
     }
 }
 
-/// The refusal of a rollout none of whose targets may get it.
+/// The refusal of a rollout that has no targets, or none that may get it.
 pub fn nobody(left_out: &[LeftOut]) -> Failure {
+    if left_out.is_empty() {
+        return Failure::invalid(
+            "targets",
+            "there is nobody in them",
+            "Check the group or the query; a job with lateJoiners waits for whoever comes.",
+        );
+    }
     let named = left_out.iter().take(EXAMPLES);
     let named: Vec<_> = named
         .map(|one| format!("{} ({})", one.thing_name, one.reason))
@@ -239,6 +246,7 @@ mod tests {
         assert_eq!(known.clone().and(&some(0, 3)), known, "the same page again");
         let known = known.and(&some(2, 60));
         assert_eq!(known.examples, some(0, 20));
+        assert_eq!(nobody(&[]).reason, "there is nobody in them");
         let refused = nobody(&some(0, 2));
         assert_eq!(refused.field.as_deref(), Some("targets"));
         let named = "light-0 (it is DELETING), light-1 (it is DELETING)";
