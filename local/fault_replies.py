@@ -23,6 +23,14 @@ def throttled(scope: str) -> Reply:
     return _json(status, "ThrottlingException", "Rate exceeded")
 
 
+def denied(scope: str) -> Reply:
+    """The caller may not."""
+    if scope == "s3":
+        return _xml(403, "AccessDenied", "Access Denied")
+    status = 403 if scope.startswith("iot") or scope == "lambda" else 400
+    return _json(status, "AccessDeniedException", "User is not authorized to perform this action")
+
+
 def failed(scope: str) -> Reply:
     """The service broke."""
     match scope:

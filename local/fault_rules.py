@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from local.call_log import Call
 
 Mode = Literal[
-    "kill-before", "kill-after", "drop-reply", "throttle", "error", "reset", "late", "never", "swallow",
+    "kill-before", "kill-after", "drop-reply", "throttle", "deny", "error", "reset", "late", "never", "swallow",
 ]
 
 

@@ -2,7 +2,7 @@
 
 It records the calls that functions make, and strikes those that a test named
 over the control endpoint: the function's process is stopped before or after
-the call, the reply is lost or never comes, or the service throttles, fails or
+the call, the reply is lost or never comes, or the service throttles, denies, fails or
 pretends.
 Nothing is struck unless a test asked for it.
 """
@@ -103,6 +103,8 @@ class FaultLayer:
                 await _given_up(receive)
             case "throttle":
                 await _reply(_watch(send, call), fault_replies.throttled(service))
+            case "deny":
+                await _reply(_watch(send, call), fault_replies.denied(service))
             case "error":
                 await _reply(_watch(send, call), fault_replies.failed(service))
             case "swallow":

@@ -1,8 +1,11 @@
-//! Jobs of which somebody stops, takes or makes a part in AWS.
+//! Jobs of which somebody stops, takes, makes or forbids a part in AWS.
 
 use lamplighter_tests::cloud::Cloud;
+use lamplighter_tests::faults;
 use lamplighter_tests::inventory::{describe, iot};
-use lamplighter_tests::rollout::{Lights, answered, executions, started, told, until, wave};
+use lamplighter_tests::rollout::{
+    Lights, answered, executions, happened, started, told, until, wave,
+};
 use serde_json::{Value, json};
 
 /// Stops every execution of the workflow that is for this job.
@@ -100,4 +103,54 @@ async fn a_strangers_group_is_not_taken_for_a_waves_and_stays() {
     told(cloud, &job, "cancel", json!({})).await;
     until(cloud, &job, "ended", |seen| seen["status"] == "STOPPED").await;
     describe(cloud, &path).await.expect(200);
+}
+
+#[tokio::test]
+async fn what_was_forbidden_for_a_while_does_not_end_a_job() {
+    let cloud = &Cloud::open();
+    let lights = Lights::new(cloud, 1).await;
+    let forbidden = json!({
+        "function": cloud.stack("DispatchJobFunction"), "operation": "iot:DescribeThing",
+        "thing": lights.things[0], "mode": "deny",
+    });
+    let forbidden = faults::set(cloud, &forbidden).await;
+    let job = started(cloud, &lights.blink(lights.all(), json!({"waves": [1]}))).await;
+    let all = wave(cloud, &job, 1, 1).await;
+    assert_eq!(faults::fired(cloud, forbidden).await, 1);
+    answered(cloud, &all[0], &format!("{job}-w1"), "SUCCEEDED", "").await;
+    until(cloud, &job, "done", |seen| seen["status"] == "DONE").await;
+}
+
+#[tokio::test]
+async fn what_had_begun_in_earlier_waves_is_cancelled_too_when_somebody_asks() {
+    let cloud = &Cloud::open();
+    let lights = Lights::new(cloud, 3).await;
+    let rollout = json!({"waves": [2], "mostFailedPercent": 10});
+    let job = started(cloud, &lights.blink(lights.all(), rollout)).await;
+    let (first, name) = (wave(cloud, &job, 1, 2).await, format!("{job}-w1"));
+    answered(cloud, &first[0], &name, "IN_PROGRESS", "").await;
+    answered(cloud, &first[1], &name, "FAILED", "").await;
+    let status =
+        async |status: &str| until(cloud, &job, status, |seen| seen["status"] == status).await;
+    let paused = status("PAUSED").await;
+    assert_eq!(paused["counts"]["inProgress"], 1, "{paused}");
+    let execution = async || {
+        let seen = describe(cloud, &format!("/things/{}/jobs/{name}", first[0])).await;
+        seen.expect(200)["execution"]["status"].clone()
+    };
+    told(cloud, &job, "cancel", json!({})).await;
+    status("STOPPED").await;
+    assert_eq!(execution().await, "IN_PROGRESS");
+    told(cloud, &job, "cancel", json!({"running": true})).await;
+    let stopped = until(cloud, &job, "cancelled", |seen| {
+        seen["status"] == "STOPPED" && seen["counts"]["inProgress"] == 0
+    })
+    .await;
+    assert_eq!(execution().await, "CANCELED");
+    let trail = happened(&stopped);
+    let end = ["cancelled", "stopped", "cancelled", "stopped"];
+    assert!(trail.ends_with(&end.map(str::to_owned)), "{trail:?}");
+    // It has another turn like those that waited.
+    told(cloud, &job, "retry", json!({})).await;
+    assert_eq!(wave(cloud, &job, 2, 2).await, first);
 }

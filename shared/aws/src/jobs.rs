@@ -6,6 +6,7 @@
 //! [`obey`](Jobs::obey); both end the workflow's wait when they change what
 //! comes next. All change the one row by compare-and-swap.
 
+mod begun;
 mod counts;
 mod document;
 mod effects;
@@ -261,6 +262,11 @@ impl Jobs {
                 Ok(kept)
             })
             .await?;
+        if command == Command::Retry {
+            // Those who join are heard of as long as it goes on, which is longer now.
+            let order = self.order(id).await?;
+            self.follow(&kept.rollout, &order).await?;
+        }
         if !kept.rollout.phase.ended() {
             self.run(&kept).await?;
         }

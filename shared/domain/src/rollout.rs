@@ -45,7 +45,7 @@ use serde::{Deserialize, Serialize};
 use crate::failure::Failure;
 use crate::quote::quoted;
 use crate::time::Moment;
-use execution::Again;
+use execution::{Again, Heard};
 use judging::Last;
 use spec::Spec;
 use tally::{Fault, Tally};
@@ -179,6 +179,9 @@ pub struct Rollout {
     /// Whether executions that have begun are cancelled too when it stops.
     #[serde(default)]
     pub force: bool,
+    /// Up to which wave they were.
+    #[serde(default)]
+    pub forced_up_to: u32,
     /// When all targets were listed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listed_at: Option<Moment>,
@@ -248,6 +251,7 @@ impl Rollout {
             wants_pause: false,
             wants_stop: false,
             force: false,
+            forced_up_to: 0,
             listed_at: None,
             left_out: 0,
             targets: 0,
@@ -296,6 +300,7 @@ impl Rollout {
         let stops = self.wants_stop || now >= self.ends_at;
         match self.phase {
             Phase::Between if stops && self.idle() => self.finish(now),
+            Phase::Between if self.still_begun().is_some() => {}
             Phase::Listing | Phase::Between if stops => self.stop(now),
             Phase::Between if self.wants_pause => self.pause(Reason::Operator),
             Phase::Between => self.between(now),
@@ -310,6 +315,28 @@ impl Rollout {
             Phase::Closing if self.closed() => self.conclude(tally, now),
             _ => {}
         }
+    }
+
+    /// What is heard of a device, as it counts.
+    pub fn as_it_counts(&self, heard: Heard) -> Heard {
+        match heard {
+            Heard::Report(wave, report) if self.is_over(wave) => {
+                Heard::Report(wave, report.of_a_job_that_is_over())
+            }
+            heard => heard,
+        }
+    }
+
+    /// Whether a wave's job is over or cancelled.
+    fn is_over(&self, number: u32) -> bool {
+        let wave = self.wave.as_ref().filter(|wave| wave.number == number);
+        wave.is_none_or(|wave| wave.completed || wave.job == Made::Gone)
+    }
+
+    /// From which wave on executions that have begun are to be cancelled.
+    pub(super) fn still_begun(&self) -> Option<u32> {
+        let stops = self.wants_stop && self.force && self.forced_up_to < self.waves;
+        stops.then_some(self.forced_up_to + 1)
     }
 
     /// Whether the next wave waits for somebody's approval.

@@ -51,6 +51,7 @@ impl Jobs {
     ) -> Result<(), Failure> {
         let mut of_things: BTreeMap<ThingName, Vec<Heard>> = BTreeMap::new();
         for (thing, heard) in heard {
+            let heard = rollout.as_it_counts(heard);
             of_things.entry(thing).or_default().push(heard);
         }
         let of_things: Vec<_> = of_things.into_iter().collect();

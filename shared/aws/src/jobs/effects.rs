@@ -10,6 +10,7 @@ use aws_sdk_iot::types::{
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::DateTime;
 use lamplighter_domain::names::ThingName;
 use lamplighter_domain::rollout::execution::{Heard, Report, Status};
 use lamplighter_domain::rollout::spec::Rate;
@@ -41,7 +42,7 @@ pub(super) struct Seen {
 }
 
 /// AWS: the most executions in a page.
-const PAGE: i32 = 250;
+pub(super) const PAGE: i32 = 250;
 
 impl Jobs {
     pub(super) async fn create_group(
@@ -242,6 +243,9 @@ impl Jobs {
 
     /// Reads a page of a job's executions, and the shadows of those who say
     /// they are done, and has all heard. The answer is the next page's token.
+    ///
+    /// # Errors
+    /// `Invalid` for a token that AWS has given for something else, or long ago.
     pub(super) async fn read_executions(
         &self,
         rollout: &Rollout,
@@ -267,14 +271,10 @@ impl Jobs {
         };
         let (mut heard, mut done) = (Vec::new(), Vec::new());
         for row in page.execution_summaries.unwrap_or_default() {
-            let name = row
-                .thing_arn
-                .as_deref()
-                .and_then(|arn| arn.rsplit('/').next());
-            let (Some(name), Some(summary)) = (name, row.job_execution_summary) else {
+            let Some(summary) = row.job_execution_summary else {
                 continue;
             };
-            let thing = ThingName::parse(name)?;
+            let thing = ThingName::parse(name_in(row.thing_arn.as_deref()))?;
             let Some(status) = summary
                 .status
                 .and_then(|status| read_status(status.as_str()))
@@ -285,9 +285,8 @@ impl Jobs {
                 done.push(thing.clone());
             }
             let number = summary.execution_number.unwrap_or_default();
-            let at = summary.last_updated_at.and_then(|at| at.to_millis().ok());
-            let at = Moment(at.and_then(|at| u64::try_from(at).ok()).unwrap_or_default());
             let number = u64::try_from(number).unwrap_or_default();
+            let at = millis(summary.last_updated_at.as_ref());
             let report = Report::new(status, number, at, "");
             heard.push((thing, Heard::Report(wave, report)));
         }
@@ -300,6 +299,21 @@ impl Jobs {
 /// What a wave's group says of itself.
 fn says_whose(id: &RolloutId) -> String {
     format!("A wave of {}", id.as_str())
+}
+
+/// The name at an ARN's end.
+pub(super) fn name_in(arn: Option<&str>) -> &str {
+    let name = arn.and_then(|arn| arn.rsplit('/').next());
+    name.unwrap_or_default()
+}
+
+pub(super) fn millis(at: Option<&DateTime>) -> Moment {
+    let millis = at.and_then(|at| at.to_millis().ok());
+    Moment(
+        millis
+            .and_then(|at| u64::try_from(at).ok())
+            .unwrap_or_default(),
+    )
 }
 
 pub(super) fn read_status(status: &str) -> Option<Status> {

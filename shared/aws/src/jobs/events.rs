@@ -8,13 +8,10 @@ use lamplighter_domain::names::{GroupName, JobTemplateName, ThingName};
 use lamplighter_domain::rollout::event::JobEvent;
 use lamplighter_domain::rollout::execution::{Heard, Report, Status};
 use lamplighter_domain::rollout::{Rollout, RolloutId};
-use lamplighter_domain::time::Moment;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Jobs;
-use super::effects::read_status;
-use crate::describe::found;
 use crate::{clock, job_views, telemetry};
 
 /// What SQS hands to a function ("Using Lambda with Amazon SQS").
@@ -54,8 +51,8 @@ enum News {
     Job(RolloutId, u32),
     /// That a thing is no more.
     Gone(ThingName),
-    /// What a shadow reports.
-    Firmware(ThingName, String),
+    /// What a shadow reports, in this version.
+    Firmware(ThingName, String, u64),
     /// That a thing has joined a static group.
     Joined(GroupName, ThingName),
     /// That a device has entered a dynamic group, and whether that has a job for
@@ -80,6 +77,8 @@ struct OfThing {
     group_arn: Option<String>,
     #[serde(default)]
     firmware: Option<String>,
+    #[serde(default)]
+    shadow_version: u64,
 }
 
 /// `GroupEntered`, as the bus has it.
@@ -121,8 +120,9 @@ impl Jobs {
                     all.push(news);
                 }
                 News::Gone(thing) => of_things.push((message_id, (thing, Heard::Gone))),
-                News::Firmware(thing, version) => {
-                    of_things.push((message_id, (thing, Heard::Firmware(version))));
+                News::Firmware(thing, firmware, version) => {
+                    let heard = Heard::Firmware(firmware, version);
+                    of_things.push((message_id, (thing, heard)));
                 }
                 News::Joined(group, thing) => {
                     let heard = self.joined_group(&group, &thing).await;
@@ -195,26 +195,9 @@ impl Jobs {
         if !Report::wants_number(status, rollout.spec.retries) {
             return Ok(Some(heard));
         }
-        let answer = self
-            .iot
-            .describe_job_execution()
-            .job_id(rollout.rollout_id.of_wave(*wave))
-            .thing_name(thing.as_str())
-            .send()
-            .await;
-        let seen = found("iot:DescribeJobExecution", answer)?.and_then(|seen| seen.execution);
-        let Some(seen) = seen else {
-            return Ok(None);
-        };
-        let status = seen.status.as_ref().and_then(|s| read_status(s.as_str()));
-        let number = seen.execution_number.unwrap_or_default();
-        let number = u64::try_from(number).unwrap_or_default();
-        let at = seen.last_updated_at.and_then(|at| at.to_millis().ok());
-        let at = at
-            .and_then(|at| u64::try_from(at).ok())
-            .map_or(said.at(), Moment);
-        Ok(status
-            .map(|status| Heard::Report(*wave, Report::new(status, number, at, said.reason()))))
+        let reason = said.reason();
+        let seen = self.execution_in_aws(rollout, *wave, thing, reason).await?;
+        Ok(seen.map(|seen| Heard::Report(*wave, seen)))
     }
 
     /// Has each job that may have these things hear of them.
@@ -294,7 +277,10 @@ fn read(body: &str) -> Result<News, Failure> {
             ))
         }
         _ => match (of_thing.thing_name, of_thing.firmware) {
-            (Some(thing), Some(version)) => Ok(News::Firmware(ThingName::parse(&thing)?, version)),
+            (Some(thing), Some(firmware)) => {
+                let thing = ThingName::parse(&thing)?;
+                Ok(News::Firmware(thing, firmware, of_thing.shadow_version))
+            }
             _ => Ok(News::Nothing),
         },
     }
@@ -319,7 +305,7 @@ mod tests {
             News::Job(same, 1),
             News::Gone(gone),
             News::Joined(group, joined),
-            News::Firmware(_, version),
+            News::Firmware(_, firmware, 7),
             News::Entered(entered, new, true),
         ] = &all[..]
         else {
@@ -331,7 +317,7 @@ mod tests {
             (group.as_str(), joined.as_str()),
             ("milan", "milan-navigli-03")
         );
-        assert_eq!(version, "2.4.0");
+        assert_eq!(firmware, "2.4.0");
         assert_eq!(
             (entered.as_str(), new.as_str()),
             ("outdated-firmware", "milan-navigli-05")

@@ -73,8 +73,9 @@ impl Jobs {
     ) -> Result<Vec<(ThingName, Heard)>, Failure> {
         let shadows = self.shadows(things).await?;
         let heard = shadows.into_iter().filter_map(|(thing, shadow)| {
-            let version = reported_firmware(&shadow)?.to_owned();
-            Some((thing, Heard::Firmware(version)))
+            let firmware = reported_firmware(&shadow)?.to_owned();
+            let version = shadow["version"].as_u64().unwrap_or_default();
+            Some((thing, Heard::Firmware(firmware, version)))
         });
         Ok(heard.collect())
     }

@@ -1,5 +1,6 @@
 //! The list of a job's targets, made once, in an order that is kept.
 
+use aws_sdk_dynamodb::types::{ConditionCheck, Put};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use lamplighter_domain::Failure;
 use lamplighter_domain::names::ThingName;
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Jobs;
 use super::existing::CALLS;
-use super::rows::expiry;
+use super::rows::{expiring, expiry};
 use super::targets::Source;
 use crate::table::{self, Key, Range, TARGET, rollout_partition};
 
@@ -66,11 +67,10 @@ impl Jobs {
             self.put_expiring(&key, &known, expires).await?;
         }
         let left_out = found.left_out.len() as u64;
-        let puts = found.admitted.into_iter().map(async |thing_name| {
-            let key = Key::target(id, &place(&thing_name));
-            self.put_expiring(&key, &Target { thing_name }, expires)
-                .await
-        });
+        let puts = found
+            .admitted
+            .into_iter()
+            .map(async |thing_name| self.list_one(rollout, thing_name, expires).await);
         let puts = stream::iter(puts).buffer_unordered(CALLS);
         puts.try_collect::<Vec<()>>().await?;
         let count = match found.next {
@@ -83,6 +83,31 @@ impl Jobs {
             left_out,
             next,
         }))
+    }
+
+    /// Lists one, unless it has joined meanwhile and stands there already.
+    async fn list_one(
+        &self,
+        rollout: &Rollout,
+        thing_name: ThingName,
+        expires: u64,
+    ) -> Result<(), Failure> {
+        let id = &rollout.rollout_id;
+        let key = Key::target(id, &place(&thing_name));
+        let late = Key::late_joiner(id, &thing_name);
+        let target = Target { thing_name };
+        if rollout.spec.late_joiners.is_none() {
+            return self.put_expiring(&key, &target, expires).await;
+        }
+        let put = Put::builder()
+            .table_name(&self.table.name)
+            .set_item(Some(expiring(table::write(&key, &target)?, expires)?));
+        let not_late = ConditionCheck::builder()
+            .table_name(&self.table.name)
+            .set_key(Some(late.item()))
+            .condition_expression("attribute_not_exists(PK)");
+        let changes = vec![table::put(put)?, table::check(not_late)?];
+        self.table.transact(changes).await.map(drop)
     }
 
     async fn count_targets(&self, id: &RolloutId) -> Result<u64, Failure> {

@@ -72,6 +72,9 @@ impl Jobs {
         for _ in 0..ATTEMPTS {
             let before = self.named(id).await?;
             let mut after = to(before.clone())?;
+            if !job_views::reads_on(&before.rollout, &after.rollout) {
+                after.read_on = None;
+            }
             if after == before {
                 return Ok(before);
             }

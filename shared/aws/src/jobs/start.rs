@@ -243,7 +243,7 @@ impl Jobs {
     }
 
     /// A spec that follows those who join later has the groups know of the job.
-    async fn follow(&self, rollout: &Rollout, order: &Order) -> Result<(), Failure> {
+    pub(super) async fn follow(&self, rollout: &Rollout, order: &Order) -> Result<(), Failure> {
         if rollout.spec.late_joiners.is_none() {
             return Ok(());
         }

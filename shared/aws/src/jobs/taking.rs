@@ -81,6 +81,7 @@ impl Jobs {
             })
             .collect();
         let fresh = page.len() < listed;
+        self.hear_ends(rollout, taking, &page).await?;
         for _ in 0..ATTEMPTS {
             self.hear_shadows(rollout, &page).await?;
             let Some((mut taken, mine)) = self.take_page(rollout, taking, &page).await? else {

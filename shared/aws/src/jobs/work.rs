@@ -1,7 +1,7 @@
 //! One piece of work, done and recorded.
 
-use lamplighter_domain::Failure;
 use lamplighter_domain::rollout::{JobPlan, Rollout, RolloutId, Standing, Work};
+use lamplighter_domain::{Failure, Kind};
 
 use super::Jobs;
 use super::effects::Refused;
@@ -69,6 +69,10 @@ impl Jobs {
                 }
                 self.record(id, Rollout::canceled).await?;
             }
+            Work::CancelBegun(from) => match self.cancel_begun(rollout, *from).await? {
+                Some(wave) => self.record(id, |r| r.forced(wave)).await?,
+                None => return Ok(Worked::Later(CANCELING_SECONDS)),
+            },
             Work::RemoveGroup(name) => {
                 self.remove_group(name, id).await?;
                 self.record(id, Rollout::group_removed).await?;
@@ -88,15 +92,23 @@ impl Jobs {
     /// read by the next call.
     async fn recheck(&self, kept: &Kept, job: &str) -> Result<(), Failure> {
         let rollout = &kept.rollout;
-        let next = self
-            .read_executions(rollout, job, kept.read_on.clone())
-            .await?;
-        self.change(&rollout.rollout_id, |mut kept| {
-            kept.read_on.clone_from(&next);
-            if next.is_none() {
-                kept.rollout = kept.rollout.rechecked();
+        let token = kept.read_on.clone();
+        let (next, read) = match self.read_executions(rollout, job, token).await {
+            Ok(next) => (next.clone(), next.is_none()),
+            // It begins anew, where AWS does not take its own token.
+            Err(failure) if failure.kind == Kind::Invalid && kept.read_on.is_some() => {
+                (None, false)
             }
-            Ok(kept)
+            Err(failure) => return Err(failure),
+        };
+        self.change(&rollout.rollout_id, |mut now| {
+            if job_views::reads_on(rollout, &now.rollout) {
+                now.read_on.clone_from(&next);
+                if read {
+                    now.rollout = now.rollout.rechecked();
+                }
+            }
+            Ok(now)
         })
         .await
         .map(drop)

@@ -74,6 +74,8 @@ impl Tunnels {
         if !there {
             return Ok((tunnel, None));
         }
+        let device = self.table.get(&Key::device(&tunnel.thing_name)).await?;
+        tunnel::admit(&tunnel.thing_name, device.as_ref())?;
         let taken = self
             .change(tunnel, |tunnel| {
                 let now = clock::now();

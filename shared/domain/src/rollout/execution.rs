@@ -43,16 +43,28 @@ impl Status {
     pub const fn ended(self) -> bool {
         !matches!(self, Self::Queued | Self::InProgress)
     }
+
+    /// Whether AWS makes another execution of it, if the job says so.
+    const fn repeats(self) -> bool {
+        matches!(self, Self::Failed | Self::TimedOut)
+    }
 }
 
 /// What was heard of an execution. The order is that of what counts more:
-/// success is final; else the later execution, then the end over the beginning,
-/// then what gives a reason: a list of executions gives none.
+/// success is final; else the later execution, then what is said after its job's
+/// end, then the end over the beginning, then what gives a reason: a list of
+/// executions gives none.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are what is compared, one after the other"
+)]
 pub struct Report {
     succeeded: bool,
     execution: u64,
+    #[serde(default)]
+    last: bool,
     ended: bool,
     begun: bool,
     status: Status,
@@ -68,12 +80,20 @@ impl Report {
         Self {
             succeeded: status == Status::Succeeded,
             execution: execution.max(1),
+            last: false,
             ended: status.ended(),
             begun: status != Status::Queued,
             status,
             reason: reason.chars().take(LONGEST_REASON).collect(),
             at,
         }
+    }
+
+    /// The same, of a job that is over or cancelled: AWS repeats nothing of it.
+    #[must_use]
+    pub fn of_a_job_that_is_over(mut self) -> Self {
+        self.last = self.status.repeats();
+        self
     }
 
     /// The status.
@@ -94,13 +114,12 @@ impl Report {
     /// Whether an event that says this without an execution's number has to be
     /// looked up (`DescribeJobExecution`): AWS may be about to try again.
     pub fn wants_number(status: Status, retries: Retries) -> bool {
-        retries > Retries::LEAST && matches!(status, Status::Failed | Status::TimedOut)
+        retries > Retries::LEAST && status.repeats()
     }
 
     /// Whether AWS makes another execution of it.
     fn retried(&self, retries: Retries) -> bool {
-        let repeats = matches!(self.status, Status::Failed | Status::TimedOut);
-        repeats && self.execution <= u64::from(retries.get())
+        self.status.repeats() && !self.last && self.execution <= u64::from(retries.get())
     }
 }
 
@@ -155,6 +174,10 @@ impl Class {
 /// `ROLLOUT#id / DEVICE#thing`: a device that a wave has taken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is heard by itself, whatever the others say"
+)]
 pub struct Execution {
     /// The device.
     pub thing_name: ThingName,
@@ -165,9 +188,15 @@ pub struct Execution {
     /// The greatest of what was heard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<Report>,
-    /// Whether its shadow reports the firmware.
+    /// Whether its shadow has reported the firmware.
     #[serde(default)]
     pub confirmed: bool,
+    /// Whether the newest shadow reports another one.
+    #[serde(default)]
+    pub fell_back: bool,
+    /// That shadow's version.
+    #[serde(default)]
+    pub shadow_version: u64,
     /// Whether the thing was deleted.
     #[serde(default)]
     pub gone: bool,
@@ -181,8 +210,8 @@ pub struct Execution {
 pub enum Heard {
     /// A report of this wave's job.
     Report(u32, Report),
-    /// Its shadow reports this firmware.
-    Firmware(String),
+    /// Its shadow reports this firmware, in this version.
+    Firmware(String, u64),
     /// The thing was deleted.
     Gone,
 }
@@ -234,15 +263,19 @@ impl Execution {
         if self.left {
             return Class::Left;
         }
+        if needs && self.confirmed && !self.fell_back {
+            return Class::Succeeded;
+        }
         let Some(report) = &self.report else {
-            return match (needs && self.confirmed, self.gone) {
-                (true, _) => Class::Succeeded,
-                (false, true) => Class::Removed,
-                (false, false) => Class::Queued,
+            return if self.gone {
+                Class::Removed
+            } else {
+                Class::Queued
             };
         };
         match report.status {
-            _ if needs && self.confirmed => Class::Succeeded,
+            // What it has been given since is another job's.
+            Status::Succeeded if needs && self.confirmed => Class::Succeeded,
             Status::Succeeded if needs && self.gone => Class::Removed,
             Status::Succeeded if needs => Class::Unconfirmed,
             Status::Succeeded => Class::Succeeded,
@@ -272,7 +305,14 @@ impl Execution {
                 }
                 next.report = Some(report.clone());
             }
-            Heard::Firmware(version) => next.confirmed |= spec.confirms.as_ref() == Some(version),
+            Heard::Firmware(firmware, version) => {
+                let runs = spec.confirms.as_ref() == Some(firmware);
+                next.confirmed |= runs;
+                if *version >= next.shadow_version {
+                    next.shadow_version = *version;
+                    next.fell_back = !runs;
+                }
+            }
             Heard::Gone => next.gone = true,
         }
         if next == *self {
@@ -302,8 +342,9 @@ impl Execution {
             return if row.left { Take::Known } else { Take::Mine };
         }
         let from = row.class(spec);
-        // A wave ends with its job cancelled and its executions read.
-        let no_turn = from == Class::Canceled || (from == Class::Queued && row.report.is_none());
+        // A wave ends with its job cancelled and its executions read; that one is
+        // still said to wait is of a job that somebody deleted.
+        let no_turn = matches!(from, Class::Canceled | Class::Queued);
         let interrupted = again.interrupted.is_some_and(|first| row.wave >= first);
         let failed = again.failed_up_to.is_some_and(|last| row.wave <= last);
         let failing = from.failing() || from == Class::Left;
@@ -318,13 +359,22 @@ impl Execution {
         Take::New(Self::new(thing, wave, row.tries + 1), Some(delta))
     }
 
-    fn new(thing: &ThingName, wave: u32, tries: u32) -> Self {
+    /// Whether AWS has to be asked what became of a device before a wave comes to
+    /// it: it had begun, and the word of its end may have been lost.
+    pub fn may_have_ended(&self, wave: u32, again: &Again, spec: &Spec) -> bool {
+        let retried = again.failed_up_to.is_some_and(|last| self.wave <= last);
+        retried && self.wave != wave && self.class(spec) == Class::InProgress
+    }
+
+    pub(super) fn new(thing: &ThingName, wave: u32, tries: u32) -> Self {
         Self {
             thing_name: thing.clone(),
             wave,
             tries,
             report: None,
             confirmed: false,
+            fell_back: false,
+            shadow_version: 0,
             gone: false,
             left: false,
         }

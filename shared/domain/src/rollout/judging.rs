@@ -90,6 +90,7 @@ impl Rollout {
         }
         let number = wave.number;
         match end {
+            End::Stopped if self.still_begun().is_some() => {}
             End::Stopped => self.stop(now),
             End::Paused => self.pause(Reason::Operator),
             End::CanceledOutside => self.pause(Reason::CanceledOutside(number)),

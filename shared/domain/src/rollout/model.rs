@@ -58,6 +58,14 @@ enum Flaw {
     JudgeOnce,
     /// Whoever resumes it approves the next wave.
     ResumeApproves,
+    /// What failed of a job that is over is awaited again.
+    AwaitRepeats,
+    /// Nobody is asked what became of those that had begun.
+    AskNobody,
+    /// What has begun in waves before is not cancelled.
+    ForceLast,
+    /// Who ran the firmware once runs it.
+    RunsForEver,
 }
 
 /// Numbers that follow from a seed (xorshift64*, S. Vigna).
@@ -110,6 +118,12 @@ fn thing(n: usize) -> ThingName {
     ThingName::parse(&format!("light-{n:04}")).unwrap()
 }
 
+/// What is heard of a shadow of this version.
+fn reported((version, runs): (u64, bool)) -> Heard {
+    let firmware = if runs { VERSION } else { "2.3.9" };
+    Heard::Firmware(firmware.to_owned(), version)
+}
+
 fn spec(chance: &mut Chance) -> Spec {
     let percent = |n| Percent::new("", n).unwrap();
     Spec {
@@ -152,8 +166,10 @@ impl World {
         let bad = chance.of(&[0, 0, 10, 60]);
         for n in 0..targets + 10 + sleep::SPARE {
             let manner = if chance.percent(bad) {
-                use Manner::{Dead, Fails, FailsOnce, Pretends, Rejects, Stalls};
-                chance.of(&[Fails, FailsOnce, FailsOnce, Dead, Stalls, Rejects, Pretends])
+                use Manner::{Dead, Fails, FailsOnce, FallsBack, Pretends, Rejects, Stalls};
+                chance.of(&[
+                    Fails, FailsOnce, FailsOnce, Dead, Stalls, Rejects, Pretends, FallsBack,
+                ])
             } else {
                 Manner::Good
             };
@@ -280,6 +296,16 @@ impl World {
                 self.cloud.cancel(id, force.0, now);
                 row.canceled()
             }
+            Work::CancelBegun(from) => {
+                for wave in *from..=row.waves {
+                    if self.flaw != Flaw::ForceLast {
+                        let id = row.rollout_id.of_wave(wave);
+                        self.cloud.cancel_begun(&id, now);
+                    }
+                }
+                let last = row.waves;
+                row.forced(last)
+            }
             Work::RemoveGroup(name) => {
                 if self.flaw != Flaw::KeepGroup {
                     self.cloud.groups.remove(name);
@@ -330,6 +356,7 @@ impl World {
             }
             taken.looked_at += 1;
             self.read_shadow(&thing);
+            self.ask_about(&thing, taking);
             let take = self.take_one(&thing, taking);
             taken.last = Some(key);
             let mine = match take {
@@ -386,9 +413,29 @@ impl World {
     }
 
     fn read_shadow(&mut self, thing: &ThingName) {
-        if self.cloud.runs_new.contains(thing) {
-            self.hear(thing, &Heard::Firmware(VERSION.to_owned()));
+        if let Some(shadow) = self.cloud.shadows.get(thing).copied() {
+            self.hear(thing, &reported(shadow));
         }
+    }
+
+    /// What became of one that had begun, where a retry comes to it.
+    fn ask_about(&mut self, thing: &ThingName, taking: &Taking) {
+        let Some(row) = self.rows.get(thing) else {
+            return;
+        };
+        let spec = &self.rollout.spec;
+        if !row.may_have_ended(taking.wave, &taking.again, spec) {
+            return;
+        }
+        let (wave, id) = (row.wave, self.rollout.rollout_id.of_wave(row.wave));
+        let report = self.cloud.report(&id, thing, self.now);
+        if self.flaw == Flaw::AskNobody {
+            if report.status().ended() {
+                self.cloud.broken = Some("who has failed is not tried again");
+            }
+            return;
+        }
+        self.hear(thing, &Heard::Report(wave, report));
     }
 
     fn count(&mut self, delta: Option<Delta>) {
@@ -403,6 +450,14 @@ impl World {
             return;
         };
         let spec = &self.rollout.spec;
+        let heard = &match self.flaw {
+            Flaw::AwaitRepeats => heard.clone(),
+            Flaw::RunsForEver if matches!(heard, Heard::Firmware(firmware, _) if firmware != VERSION) =>
+            {
+                return;
+            }
+            _ => self.rollout.as_it_counts(heard.clone()),
+        };
         match row.hear(heard, spec) {
             Some((next, delta)) => {
                 self.rows.insert(thing.clone(), next);

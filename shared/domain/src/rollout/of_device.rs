@@ -87,13 +87,8 @@ mod tests {
         rollout.phase = Phase::Running;
         rollout.wave = Some(Wave::new(open, 1, None));
         let row = Execution {
-            thing_name: ThingName::parse("light-1").unwrap(),
-            wave: 2,
-            tries: 1,
             report: report.map(|(status, reason)| Report::new(status, 1, Moment(9), reason)),
-            confirmed: false,
-            gone: false,
-            left: false,
+            ..Execution::new(&ThingName::parse("light-1").unwrap(), 2, 1)
         };
         let template = JobTemplateName::parse("blink").unwrap();
         json!(OfDevice::new(&rollout, template, &row))

@@ -79,6 +79,13 @@ impl Rollout {
                 self.force |= running;
                 Ok(if same { Change::None } else { Change::Changed })
             }
+            // Of a job that was stopped, devices that have begun go on.
+            Command::Stop { running: true }
+                if self.phase == Phase::Stopped && self.forced_up_to < self.waves =>
+            {
+                self.stop_again();
+                Ok(Change::Begun)
+            }
             Command::Stop { .. } if self.phase == Phase::Stopped => Ok(Change::None),
             Command::Retry if self.phase.ended() => {
                 self.begin_again(now);
@@ -102,6 +109,15 @@ impl Rollout {
 
     fn waves_since_retry(&self) -> u32 {
         self.waves - self.again.failed_up_to.unwrap_or_default()
+    }
+
+    /// Stops it once more, with what has begun.
+    fn stop_again(&mut self) {
+        self.phase = Phase::Between;
+        self.stopped = None;
+        self.ended_at = None;
+        self.wants_stop = true;
+        self.force = true;
     }
 
     /// The walk again from the first target, for those that failed or waited.

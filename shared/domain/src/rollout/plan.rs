@@ -16,8 +16,9 @@ pub enum Work {
     /// Create the wave's group. [`group_made`](Rollout::group_made).
     CreateGroup(String),
     /// Take the next targets: for each what [`Execution::take`] says, after the
-    /// shadow of one that was taken before has been heard, and [`Take::without`]
-    /// of one that is no target any more; then into the group, if there is one.
+    /// shadow of one that was taken before has been heard, and AWS asked about one
+    /// that [may have ended](super::execution::Execution::may_have_ended); and [`Take::without`] of
+    /// one that is no target any more; then into the group, if there is one.
     /// [`took`](Rollout::took).
     ///
     /// [`Execution::take`]: super::execution::Execution::take
@@ -38,6 +39,9 @@ pub enum Work {
     /// done when AWS says CANCELED, for until then AWS may tell devices.
     /// [`canceled`](Rollout::canceled).
     Cancel(String, Force),
+    /// Cancel what has begun of waves that are over, from this one on.
+    /// [`forced`](Rollout::forced).
+    CancelBegun(u32),
     /// Remove the wave's group. [`group_removed`](Rollout::group_removed).
     RemoveGroup(String),
 }
@@ -143,6 +147,9 @@ impl Rollout {
             (Phase::Starting, Some(wave)) => self.begin(wave, now),
             (Phase::Running, Some(wave)) => self.watch(wave, now),
             (Phase::Closing, Some(wave)) => self.end_work(wave),
+            (Phase::Between, _) if self.wants_stop => {
+                Next::Do(Work::CancelBegun(self.forced_up_to + 1))
+            }
             (Phase::Between, _) if waits || self.awaits_approval() => {
                 Next::AwaitOperator(self.ends_at)
             }

@@ -92,9 +92,10 @@ impl Rollout {
         let settled = tally.settled() + tally.unconfirmed;
         match seen.standing {
             Standing::Canceled => self.close(End::CanceledOutside),
+            // Who is done and not confirmed may have said so since.
             Standing::Completed => {
                 wave.completed = true;
-                wave.recheck = settled < wave.taken;
+                wave.recheck = tally.settled() < wave.taken;
             }
             Standing::Open => wave.recheck = seen.ended > settled,
         }
@@ -125,6 +126,13 @@ impl Rollout {
         if let Some(wave) = &mut self.wave {
             wave.job = Made::Gone;
         }
+        self
+    }
+
+    /// What has begun of waves up to this one is cancelled.
+    #[must_use]
+    pub fn forced(mut self, wave: u32) -> Self {
+        self.forced_up_to = self.forced_up_to.max(wave);
         self
     }
 

@@ -74,6 +74,7 @@ fn end_wave_telling(
         told.extend(events.into_iter().map(|(_, event)| event));
         row = match row.next(now) {
             Next::Do(Work::Cancel(..)) => row.canceled(),
+            Next::Do(Work::CancelBegun(from)) => row.forced(from),
             Next::Do(Work::Recheck(_)) => row.rechecked(),
             Next::Do(Work::RemoveGroup(_)) => row.group_removed(),
             _ => return row,
@@ -104,8 +105,8 @@ fn report(status: Status, execution: u64) -> Heard {
 #[test]
 fn what_a_device_counts_as() {
     use Status::{Canceled, Failed, InProgress, Queued, Rejected, Succeeded, TimedOut};
-    let runs = || Heard::Firmware("2".to_owned());
-    let old = || Heard::Firmware("1".to_owned());
+    let shadow = |firmware: &str, version| Heard::Firmware(firmware.to_owned(), version);
+    let (runs, old) = (|| shadow("2", 1), || shadow("1", 1));
     check_class(false, 0, &[], Class::Queued);
     check_class(
         false,
@@ -148,6 +149,32 @@ fn what_a_device_counts_as() {
     check_class(true, 0, &[report(Succeeded, 1), old()], Class::Unconfirmed);
     check_class(true, 0, &[runs(), report(InProgress, 1)], Class::Succeeded);
     check_class(true, 0, &[report(Failed, 1), runs()], Class::Succeeded);
+    // It fell back; what comes after it has succeeded is another job's.
+    let fell_back = [shadow("1", 2), runs()];
+    for (said, class) in [
+        (Failed, Class::Failed),
+        (InProgress, Class::InProgress),
+        (Succeeded, Class::Succeeded),
+    ] {
+        let [back, there] = fell_back.clone();
+        check_class(true, 0, &[there, report(said, 1), back], class);
+        let [back, there] = fell_back.clone();
+        check_class(true, 0, &[back, there, report(said, 1)], class);
+    }
+    let [back, there] = fell_back;
+    let once_more = shadow("2", 3);
+    check_class(
+        true,
+        0,
+        &[report(Failed, 1), once_more, back, there],
+        Class::Succeeded,
+    );
+    // AWS repeats nothing of a job that is over.
+    let over = Report::new(Failed, 1, Moment(1), "").of_a_job_that_is_over();
+    let over = || Heard::Report(1, over.clone());
+    check_class(false, 1, &[over()], Class::Failed);
+    check_class(false, 1, &[over(), report(Failed, 1)], Class::Failed);
+    check_class(false, 1, &[report(Failed, 1), over()], Class::Failed);
     check_class(
         false,
         0,
@@ -164,13 +191,8 @@ fn what_a_device_counts_as() {
 fn who_is_taken_again() {
     let spec = spec(json!({}));
     let row = |wave, status: Option<Status>| Execution {
-        thing_name: thing(1),
-        wave,
-        tries: 1,
         report: status.map(|status| Report::new(status, 1, Moment(1), "")),
-        confirmed: false,
-        gone: false,
-        left: false,
+        ..Execution::new(&thing(1), wave, 1)
     };
     let taken = |row: Option<&Execution>, again: &Again| match Execution::take(
         row,
@@ -194,12 +216,7 @@ fn who_is_taken_again() {
     assert_eq!(taken(None, &fresh), Some(None));
     // It waited when the rollout was stopped, or joined later.
     assert_eq!(taken(None, &failed), Some(None));
-    for status in [
-        Status::Queued,
-        Status::InProgress,
-        Status::Succeeded,
-        Status::Removed,
-    ] {
+    for status in [Status::InProgress, Status::Succeeded, Status::Removed] {
         for again in [&fresh, &interrupted, &failed] {
             assert_eq!(
                 taken(Some(&row(8, Some(status))), again),
@@ -464,6 +481,7 @@ fn commands() {
         (Phase::Stopped, &Some(Reason::Operator))
     );
     assert_eq!(row.obey(stop(false), now).unwrap(), Change::None);
+    assert_eq!(row.obey(stop(true), now).unwrap(), Change::None);
     assert!(row.obey(Command::Resume, now).is_err());
     assert_eq!(row.obey(Command::Retry, now).unwrap(), Change::Begun);
     assert_eq!(row.obey(Command::Retry, now).unwrap(), Change::None);

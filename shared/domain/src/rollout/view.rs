@@ -438,9 +438,6 @@ mod tests {
     fn failures_are_grouped_by_reason() {
         let rows: Vec<_> = (0..40)
             .map(|n| Execution {
-                thing_name: ThingName::parse(&format!("light-{n}")).unwrap(),
-                wave: 1,
-                tries: 1,
                 report: Some(match n {
                     0..20 => {
                         Report::new(Status::Failed, 1, Moment(n), &format!("flash error at {n}"))
@@ -454,9 +451,8 @@ mod tests {
                         &"x".repeat(usize::try_from(n).unwrap()),
                     ),
                 }),
-                confirmed: false,
-                gone: false,
                 left: (28..30).contains(&n),
+                ..Execution::new(&ThingName::parse(&format!("light-{n}")).unwrap(), 1, 1)
             })
             .collect();
         let spec = rollout().spec;

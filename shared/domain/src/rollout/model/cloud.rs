@@ -22,6 +22,8 @@ pub(super) enum Manner {
     Rejects,
     /// Says it is done and does not run the firmware.
     Pretends,
+    /// Runs the firmware for a while, falls back, and says that it failed.
+    FallsBack,
 }
 
 #[derive(Clone, Debug)]
@@ -52,11 +54,12 @@ impl Job {
 pub(super) enum Act {
     Begin(String, ThingName, u64),
     End(String, ThingName, u64, Status),
-    Shadow(ThingName),
+    Shadow(ThingName, bool),
     Delete(ThingName),
     Join(ThingName),
     Leave(ThingName),
     CancelByHand,
+    DeleteJobByHand,
     RemoveGroupByHand,
     Operator(u32),
 }
@@ -69,7 +72,8 @@ pub(super) struct Cloud {
     pub(super) deleted: BTreeSet<ThingName>,
     /// Who is no target any more.
     pub(super) left: BTreeSet<ThingName>,
-    pub(super) runs_new: BTreeSet<ThingName>,
+    /// Of each shadow the version, and whether it reports the firmware.
+    pub(super) shadows: BTreeMap<ThingName, (u64, bool)>,
     pub(super) agenda: BTreeSet<(Moment, Act)>,
     /// Each device told, when, and by which wave.
     pub(super) told: Vec<(Moment, u32, ThingName)>,
@@ -140,6 +144,35 @@ impl Cloud {
         }
     }
 
+    /// Whether some device is at a job.
+    pub(super) fn has_begun(&self) -> bool {
+        let all = self.jobs.values().flat_map(|job| job.executions.values());
+        let mut all = all.map(|(_, status, _)| *status);
+        all.any(|status| status == Status::InProgress)
+    }
+
+    /// Cancels what has begun of a job that is over.
+    pub(super) fn cancel_begun(&mut self, id: &str, now: Moment) {
+        let job = self.jobs.get_mut(id).into_iter();
+        for (thing, (number, status, at)) in job.flat_map(|job| &mut job.executions) {
+            if *status == Status::InProgress {
+                (*status, *at) = (Status::Canceled, now);
+                let wave = RolloutId::wave_of(id).unwrap().1;
+                let report = Report::new(*status, *number, now, "");
+                self.news.push((thing.clone(), Heard::Report(wave, report)));
+            }
+        }
+    }
+
+    /// What AWS says of one execution of a job.
+    pub(super) fn report(&self, id: &str, thing: &ThingName, now: Moment) -> Report {
+        let seen = self.jobs.get(id).and_then(|job| job.executions.get(thing));
+        match seen {
+            Some((number, status, at)) => Report::new(*status, *number, *at, ""),
+            None => Report::new(Status::Canceled, 0, now, ""),
+        }
+    }
+
     /// When AWS or a device does something next.
     pub(super) fn next_time(&self) -> Option<Moment> {
         let ticks = self.jobs.values().filter(|job| job.telling());
@@ -182,7 +215,8 @@ impl Cloud {
             let status = job.executions.get(thing).map(|(_, status, _)| *status);
             status == Some(Status::Succeeded)
         });
-        if succeeded && (spec.confirms.is_none() || self.runs_new.contains(thing)) {
+        let runs = self.shadows.get(thing).is_some_and(|(_, runs)| *runs);
+        if succeeded && (spec.confirms.is_none() || runs) {
             self.broken = Some("a device that succeeded gets another job");
         }
     }
@@ -216,7 +250,7 @@ impl Cloud {
             .filter(|job| job.executions.contains_key(&thing));
         let first = earlier.count() == 1 && number == 1;
         let status = match self.manners[&thing] {
-            Manner::Fails => Status::Failed,
+            Manner::Fails | Manner::FallsBack => Status::Failed,
             Manner::FailsOnce if first => Status::Failed,
             Manner::Rejects => Status::Rejected,
             Manner::Stalls => Status::TimedOut,
@@ -227,8 +261,15 @@ impl Cloud {
             Status::TimedOut => minutes * MINUTE,
             _ => chance.below(minutes * MINUTE),
         };
+        let ends = now.plus_millis(after);
+        if self.manners[&thing] == Manner::FallsBack {
+            let back = now.plus_millis(chance.below(after));
+            self.agenda.insert((now, Act::Shadow(thing.clone(), true)));
+            self.agenda
+                .insert((back, Act::Shadow(thing.clone(), false)));
+        }
         self.agenda
-            .insert((now.plus_millis(after), Act::End(id, thing, number, status)));
+            .insert((ends, Act::End(id, thing, number, status)));
     }
 
     pub(super) fn end(
@@ -244,7 +285,7 @@ impl Cloud {
         }
         if status == Status::Succeeded && self.manners[&thing] != Manner::Pretends {
             let at = now.plus_millis(chance.below(5 * MINUTE));
-            self.agenda.insert((at, Act::Shadow(thing.clone())));
+            self.agenda.insert((at, Act::Shadow(thing.clone(), true)));
         }
         let again = matches!(status, Status::Failed | Status::TimedOut)
             && number <= u64::from(spec.retries.get())

@@ -52,6 +52,10 @@ impl World {
                 self.judged.over = wave.number;
             }
         }
+        let stops = row.phase == Phase::Stopped && self.rollout.phase != Phase::Stopped;
+        if stops && row.force && self.cloud.has_begun() {
+            self.judged.broken = Some("what had begun goes on");
+        }
         if row.phase == Phase::Filling && self.rollout.phase != Phase::Filling {
             self.begins(row);
         }

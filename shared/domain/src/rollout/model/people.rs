@@ -1,7 +1,7 @@
 //! What people do to a rollout, and to its devices and jobs in AWS.
 
 use super::cloud::Act;
-use super::{Heard, MINUTE, VERSION, World, thing};
+use super::{MINUTE, World, reported, thing};
 use crate::rollout::spec::Spec;
 use crate::rollout::wave::Cursor;
 use crate::rollout::{Command, Next, Standing};
@@ -24,6 +24,7 @@ impl World {
                 0 => self.cloud.agenda.insert((at, Act::Delete(any))),
                 1 => self.cloud.agenda.insert((at, Act::CancelByHand)),
                 2 => self.cloud.agenda.insert((at, Act::RemoveGroupByHand)),
+                7 => self.cloud.agenda.insert((at, Act::DeleteJobByHand)),
                 3 | 4 => self.cloud.agenda.insert((at, Act::Operator(n))),
                 5 | 6 => (0..2).all(|k| {
                     let joins = Act::Join(thing(targets + 2 * n as usize + k));
@@ -42,11 +43,11 @@ impl World {
                 self.cloud
                     .end((&id, thing, number), status, spec, now, chance);
             }
-            Act::Shadow(thing) => {
-                self.cloud.runs_new.insert(thing.clone());
-                self.cloud
-                    .news
-                    .push((thing, Heard::Firmware(VERSION.to_owned())));
+            Act::Shadow(thing, runs) => {
+                let shadow = self.cloud.shadows.entry(thing.clone()).or_default();
+                *shadow = (shadow.0 + 1, runs);
+                let heard = reported(*shadow);
+                self.cloud.news.push((thing, heard));
             }
             Act::Delete(thing) => self.cloud.delete(&thing, now),
             Act::Join(_) if spec.late_joiners.is_none() => {}
@@ -65,6 +66,12 @@ impl World {
                     .find(|(_, job)| job.standing == Standing::Open);
                 if let Some(id) = open.map(|(id, _)| id.clone()) {
                     self.cloud.cancel(&id, true, now);
+                }
+            }
+            Act::DeleteJobByHand => {
+                let mut jobs = self.cloud.jobs.keys().cloned();
+                if let Some(id) = jobs.nth(usize::try_from(self.chance.below(3)).unwrap()) {
+                    self.cloud.jobs.remove(&id);
                 }
             }
             Act::RemoveGroupByHand => self.cloud.groups.clear(),

@@ -37,13 +37,15 @@ impl Standing {
                 let open = self.open.take();
                 open.is_none_or(|open| open == *wave) && self.over.insert(*wave)
             }
-            What::AwaitsApproval { .. } | What::Approved { .. } => !self.ended && !self.paused,
+            What::AwaitsApproval { .. } => !self.ended && !self.paused,
+            What::Approved { .. } => !self.ended,
             What::Paused { reason } => {
                 let again = std::mem::replace(&mut self.paused, true);
                 !self.ended && (!again || reason.is_some())
             }
             What::Resumed => std::mem::take(&mut self.paused),
-            What::Cancelled { .. } => !self.ended,
+            // What was stopped before is stopped again, with what has begun.
+            What::Cancelled { running } => !std::mem::take(&mut self.ended) || *running,
             What::Retried => std::mem::take(&mut self.ended),
             What::Done | What::Stopped { .. } => {
                 self.paused = false;

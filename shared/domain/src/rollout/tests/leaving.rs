@@ -32,13 +32,9 @@ fn check(row: Option<&Execution>, again: &Again, counted: Option<&[(u32, Class, 
 #[test]
 fn who_has_left_is_counted_once_and_never_taken() {
     let row = |wave, status: Option<Status>, left| Execution {
-        thing_name: thing(1),
-        wave,
-        tries: 1,
         report: status.map(|status| Report::new(status, 1, Moment(1), "")),
-        confirmed: false,
-        gone: false,
         left,
+        ..Execution::new(&thing(1), wave, 1)
     };
     let fresh = Again::default();
     let failed = Again {

@@ -59,6 +59,7 @@ fn a_million() {
             Work::Describe(_) | Work::Recheck(_) => panic!("nothing was lost"),
             Work::Cancel(..) => row.canceled(),
             Work::RemoveGroup(_) => row.group_removed(),
+            Work::CancelBegun(_) => unreachable!("nobody stops it"),
         };
     }
     assert_eq!(
