@@ -88,18 +88,27 @@ impl Jobs {
         repeat_every: Duration,
         wire: &Wire,
     ) -> Result<Self, Failure> {
-        let record = Record::open(&settings.directory, thing)?;
-        if let Some(mark) = record.progress()?.as_ref().and_then(leftovers::mark)
-            && !leftovers::end(&mark)
-        {
-            let reason = "what a step left running cannot be ended".to_owned();
+        let warn = |reason| {
             let _ = wire.send(Line {
                 at: device::now(),
                 thing_name: thing.clone(),
                 news: News::Warned { reason },
             });
+        };
+        let record = Record::open(&settings.directory, thing)?;
+        if let Some(mark) = record.progress()?.as_ref().and_then(leftovers::mark)
+            && !leftovers::end(&mark)
+        {
+            warn("what a step left running cannot be ended".to_owned());
         }
-        let firmware = record.firmware(first_firmware)?.into();
+        let installed = record.installed().unwrap_or_else(|reason| {
+            warn(reason);
+            None
+        });
+        let firmware = match installed {
+            Some(version) => version,
+            None => record.first(first_firmware)?,
+        };
         let (say, heard) = unbounded_channel();
         let (order, orders) = unbounded_channel();
         let agent = Agent {
@@ -117,7 +126,7 @@ impl Jobs {
             heard: say,
             orders,
             _agent: Task::spawn(agent.live()),
-            firmware,
+            firmware: firmware.into(),
         })
     }
 

@@ -1,10 +1,12 @@
 //! Jobs from their offer to their end, with a service that answers as AWS does.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::Path;
 
 use lamplighter_domain::rotation::job::HANDLER;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::json;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::time::timeout;
@@ -248,6 +250,63 @@ async fn a_handler_restarts_the_light_which_then_runs_what_was_installed() {
     bench.restart();
     assert_eq!(&*bench.jobs.firmware, "2.1.0");
     assert_eq!(bench.end().await, "SUCCEEDED");
+}
+
+/// What a light makes of what the user of its jobs leaves in the folder that is
+/// that user's: a file that was another's is as it was, and is not told of.
+fn planted(plant: impl FnOnce(&Path, &Path), why: &str) {
+    let scratch = Scratch::new();
+    let (wire, mut news) = unbounded_channel();
+    let work = scratch.path().join("x.jobs/work");
+    fs::create_dir_all(&work).unwrap();
+    let secret = scratch.path().join("secret");
+    fs::write(&secret, "a secret\n").unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    plant(&work, &secret);
+    let jobs = started(&scratch, &wire);
+    assert_eq!(&*jobs.firmware, "1.0.0", "{why}");
+    assert_eq!(fs::read_to_string(&secret).unwrap(), "a secret\n", "{why}");
+    let mode = fs::metadata(&secret).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "{why}");
+    let warned = news.try_recv().map(|line| line.news);
+    assert!(
+        matches!(&warned, Ok(News::Warned { reason }) if reason.ends_with(why)),
+        "{why}: {warned:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_a_user_of_jobs_leaves_leads_nowhere() {
+    let file = |work: &Path| work.join("firmware_version");
+    let beside_an_empty_one = |work: &Path, secret: &Path| {
+        fs::write(file(work), "").unwrap();
+        symlink(secret, work.join("firmware_version.new")).unwrap();
+    };
+    planted(beside_an_empty_one, "its first line is empty");
+    planted(
+        |work, secret| symlink(secret, file(work)).unwrap(),
+        "it is a link",
+    );
+    let same = "it is the file of another name, too";
+    planted(
+        |work, secret| fs::hard_link(secret, file(work)).unwrap(),
+        same,
+    );
+    planted(
+        |work, _| fs::create_dir(file(work)).unwrap(),
+        "it is no file",
+    );
+    let huge = |work: &Path, _: &Path| {
+        let huge = fs::File::create(file(work)).unwrap();
+        huge.set_len(1 << 30).unwrap();
+    };
+    planted(huge, "it is too large");
+    let no_text = |work: &Path, _: &Path| fs::write(file(work), b"2.\xff\n").unwrap();
+    planted(no_text, "did not contain valid UTF-8");
+    let fifo = |work: &Path, _: &Path| {
+        mknodat(CWD, file(work), FileType::Fifo, Mode::RWXU, 0).unwrap();
+    };
+    planted(fifo, "it is no file");
 }
 
 #[tokio::test]
