@@ -1,5 +1,6 @@
-//! What a handler leaves running when `lamp` is killed and can end nothing any
-//! more (SIGKILL, no memory left).
+//! What a step leaves running: what has left the handler's process group, and
+//! all of it when `lamp` is killed and can end nothing any more (SIGKILL, no
+//! memory left).
 //!
 //! Every process of a step bears a mark in its environment, which is made of
 //! what is on the disk before the step begins. So there is no moment at which a
@@ -14,6 +15,8 @@ use rustix::process::{Pid, Signal, getpgid, getpgrp, kill_process_group};
 
 /// The variable that has the mark.
 pub(super) const MARK: &str = "LAMP_STEP_ID";
+/// What is said when not all of it is ended.
+pub(super) const REMAINS: &str = "what a step has started may run on: it cannot be ended";
 /// One that forks while it is looked for may leave a child: it is looked again.
 const LOOKS: u32 = 50;
 const LOOK_EVERY: Duration = Duration::from_millis(20);

@@ -3,8 +3,8 @@
 //!
 //! Every decision is [`Progress`](lamplighter_domain::job::execution::Progress)'s.
 //! Around it, from the disk outwards: `record` says which files, `handlers` what
-//! jobs may run, `process` runs it, `leftovers` ends what a killed `lamp` left
-//! running, `protocol` reads and writes AWS's messages,
+//! jobs may run, `process` runs it, `leftovers` ends what it left running,
+//! `protocol` reads and writes AWS's messages,
 //! and `agent` stores each decision before it is acted on. The agent is a task
 //! of its own: a handler runs on while the device is disconnected, or changes
 //! its certificate.
@@ -99,7 +99,7 @@ impl Jobs {
         if let Some(mark) = record.progress()?.as_ref().and_then(leftovers::mark)
             && !leftovers::end(&mark)
         {
-            warn("what a step left running cannot be ended".to_owned());
+            warn(leftovers::REMAINS.to_owned());
         }
         let installed = record.installed().unwrap_or_else(|reason| {
             warn(reason);

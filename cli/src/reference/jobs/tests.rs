@@ -62,6 +62,15 @@ impl Bench {
         self
     }
 
+    /// A light that waits so long for a handler.
+    fn patient(mut self, patience: Duration) -> Self {
+        let mut settings = (*self.scratch.jobs()).clone();
+        settings.patience = patience;
+        let (settings, wire) = (Arc::new(settings), &self.wire);
+        self.jobs = Jobs::start(&thing("x"), &settings, "1.0.0", SOON, wire).unwrap();
+        self
+    }
+
     /// The light is switched on again.
     fn restart(&mut self) {
         self.jobs = started(&self.scratch, &self.wire);
@@ -71,6 +80,13 @@ impl Bench {
     fn file(&self, name: &str) -> String {
         let path = self.scratch.path().join("x.jobs/work").join(name);
         fs::read_to_string(path).unwrap_or_default()
+    }
+
+    /// Whether the process runs whose number a handler has left in `pid`. One
+    /// that has ended, and that nobody has asked how, has no command.
+    fn runs(&self) -> bool {
+        let command = format!("/proc/{}/cmdline", self.file("pid").trim());
+        fs::read(command).is_ok_and(|command| !command.is_empty())
     }
 
     async fn order(&mut self) -> Order {
@@ -362,6 +378,43 @@ async fn a_job_that_is_cancelled_ends_its_handler() {
         over.into_iter()
             .any(|line| matches!(line.news, News::JobOver { .. }))
     );
+}
+
+/// What timeout(1) starts is in a group of its own, and so is a job of a shell
+/// with `set -m`.
+const OTHER_GROUP: &str = "timeout 30 sh -c 'echo $$ > pid; exec sleep 30' &
+    while ! [ -s pid ]; do sleep 0.01; done;";
+
+#[tokio::test]
+async fn nothing_of_a_step_runs_on_however_it_ended() {
+    for (end, status) in [
+        ("exit 0", "SUCCEEDED"),
+        ("exit 3", "FAILED"),
+        ("kill -9 $$", "FAILED"),
+        ("exec yes", "FAILED"),
+        ("wait", "FAILED"),
+    ] {
+        let script = format!("{OTHER_GROUP} {end}");
+        let mut bench = Bench::of(&[step("one", "a.sh", &[])])
+            .patient(Duration::from_secs(3))
+            .handler("a.sh", &script);
+        assert_eq!(bench.end().await, status, "{end}");
+        assert!(!bench.file("pid").is_empty() && !bench.runs(), "{end}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_of_a_job_that_is_cancelled_runs_on() {
+    let script = format!("{OTHER_GROUP} wait");
+    let mut bench = Bench::of(&[step("one", "a.sh", &[])]).handler("a.sh", &script);
+    bench.jobs.say(Heard::Listening);
+    bench.step().await;
+    while !bench.runs() {
+        tokio::time::sleep(SOON).await;
+    }
+    "CANCELED".clone_into(&mut bench.status);
+    assert!(bench.until_other().await.is_none());
+    assert!(!bench.runs());
 }
 
 /// AWS's timer, with retries: the same job is next, and nothing else is said.
