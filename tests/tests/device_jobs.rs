@@ -277,7 +277,11 @@ async fn each_job_is_reported_as_it_went_and_the_light_goes_on() {
         ("fails.sh", "echo 'no room left' >&2; exit 3"),
         ("prints.sh", "exec yes"),
         ("args.sh", "printf '%s|' \"$@\""),
-        ("slow.sh", "touch begun; sleep 5; touch done"),
+        // What timeout(1) starts is in a group of its own.
+        (
+            "slow.sh",
+            "touch begun; timeout 60 sh -c 'sleep 5; touch done'",
+        ),
     ])
     .await;
     let handlers = light.path("handlers");

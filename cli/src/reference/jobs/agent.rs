@@ -9,10 +9,11 @@ use lamplighter_domain::job::execution::{Act, Exit, Offer, Output, Progress, Run
 use lamplighter_domain::names::{OperationId, ThingName};
 use lamplighter_domain::rotation::job::HANDLER;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::leftovers;
-use super::process;
+use super::process::{self, Ended};
 use super::protocol::{self, Ask, Told};
 use super::reason;
 use super::record::Record;
@@ -38,7 +39,8 @@ struct Asking {
 
 /// The step under way.
 enum Work {
-    Handler(Task<(Exit, Output)>),
+    /// A program, which is ended when it is not wanted any more.
+    Handler(Task<Ended>, oneshot::Sender<()>),
     /// A renewal, which the rotation's messages carry on.
     Renewal(OperationId),
 }
@@ -92,14 +94,17 @@ impl Agent {
         loop {
             self.proceed().await?;
             let again_at = self.state.asking.as_ref().map(|asking| asking.again_at);
-            let runs = matches!(self.state.work, Some(Work::Handler(_)));
+            let runs = matches!(self.state.work, Some(Work::Handler(..)));
             let look_at = self.looks_at();
             tokio::select! {
                 heard = self.heard.recv() => match heard {
                     Some(heard) => self.hear(heard).await?,
                     None => return Ok(false),
                 },
-                (exit, output) = ended(&mut self.state.work) => self.finish(&exit, &output).await?,
+                ended = ended(&mut self.state.work) => {
+                    self.clear(ended.gone).await;
+                    self.finish(&ended.exit, &ended.output).await?;
+                }
                 () = sleep_until(again_at.unwrap_or_else(|| Instant::now() + FAR)) => self.repeat(),
                 () = sleep_until(look_at.unwrap_or_else(Instant::now)), if look_at.is_some() => {
                     self.ask(Ask::Mine);
@@ -148,7 +153,7 @@ impl Agent {
     /// execution that AWS ended and gives again, nothing else may tell: it is the
     /// same job that is next.
     fn looks_at(&self) -> Option<Instant> {
-        let runs = matches!(self.state.work, Some(Work::Handler(_)));
+        let runs = matches!(self.state.work, Some(Work::Handler(..)));
         let asks = runs && self.state.listening && self.state.asking.is_none();
         let since = self.state.wanted_at.filter(|_| asks)?;
         Some(since + self.repeat_every)
@@ -197,7 +202,29 @@ impl Agent {
             return not_started("it was not stored as begun".to_owned());
         };
         let command = process::command(run, &mark, &folder, &self.record.work(), user);
-        Work::Handler(Task::spawn(process::run(command, self.settings.patience)))
+        let (wanted, unwanted) = oneshot::channel();
+        let unwanted = async {
+            let _ = unwanted.await;
+        };
+        let run = process::run(command, self.settings.patience, unwanted);
+        Work::Handler(Task::spawn(run), wanted)
+    }
+
+    /// Ends what the step under way has left running, in whichever group, before
+    /// anything else begins. Whether its handler is gone is known already.
+    async fn clear(&self, gone: bool) {
+        let mark = self.state.progress.as_ref().and_then(leftovers::mark);
+        let none_left = match mark {
+            None => true,
+            Some(mark) => {
+                let end = tokio::task::spawn_blocking(move || leftovers::end(&mark));
+                end.await.unwrap_or(false)
+            }
+        };
+        if !(gone && none_left) {
+            let reason = leftovers::REMAINS.to_owned();
+            self.tell(News::Warned { reason });
+        }
     }
 
     /// A step has ended: that is on the disk before it is reported.
@@ -344,7 +371,11 @@ impl Agent {
 
     /// The execution is not wanted any more: what runs for it is ended.
     async fn over(&mut self, reason: String) -> Result<(), Failure> {
-        self.state.work = None;
+        if let Some(Work::Handler(mut handler, wanted)) = self.state.work.take() {
+            drop(wanted);
+            let gone = handler.end().await.is_ok_and(|ended| ended.gone);
+            self.clear(gone).await;
+        }
         self.state.asking = None;
         self.state.idle = false;
         if let Some(progress) = &self.state.progress {
@@ -419,20 +450,16 @@ impl Agent {
 }
 
 /// The end of a handler that runs.
-async fn ended(work: &mut Option<Work>) -> (Exit, Output) {
+async fn ended(work: &mut Option<Work>) -> Ended {
     match work {
-        Some(Work::Handler(task)) => task
-            .end()
-            .await
-            .unwrap_or_else(|reason| (Exit::NotStarted(reason), Output::default())),
+        Some(Work::Handler(task, _)) => task.end().await.unwrap_or_else(Ended::not_started),
         _ => pending().await,
     }
 }
 
 fn not_started(reason: String) -> Work {
-    Work::Handler(Task::spawn(async {
-        (Exit::NotStarted(reason), Output::default())
-    }))
+    let (wanted, _) = oneshot::channel();
+    Work::Handler(Task::spawn(async { Ended::not_started(reason) }), wanted)
 }
 
 /// A status as AWS spells it.

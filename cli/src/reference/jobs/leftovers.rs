@@ -1,5 +1,6 @@
-//! What a handler leaves running when `lamp` is killed and can end nothing any
-//! more (SIGKILL, no memory left).
+//! What a step leaves running: what has left the handler's process group, and
+//! all of it when `lamp` is killed and can end nothing any more (SIGKILL, no
+//! memory left).
 //!
 //! Every process of a step bears a mark in its environment, which is made of
 //! what is on the disk before the step begins. So there is no moment at which a
@@ -14,7 +15,11 @@ use rustix::process::{Pid, Signal, getpgid, getpgrp, kill_process_group};
 
 /// The variable that has the mark.
 pub(super) const MARK: &str = "LAMP_STEP_ID";
-/// One that forks while it is looked for may leave a child: it is looked again.
+/// What is said when not all of it is ended.
+pub(super) const REMAINS: &str = "what a step has started may run on: it cannot be ended";
+/// One that forks while it is looked for may leave a child, and one whose program
+/// is only being started has no environment yet: it is looked again, until twice
+/// in a row there is none.
 const LOOKS: u32 = 50;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -30,11 +35,13 @@ pub(super) fn mark(progress: &Progress) -> Option<String> {
 /// left; waits a second for it at most.
 pub(super) fn end(mark: &str) -> bool {
     let variable = format!("{MARK}={mark}");
+    let mut seen = true;
     for _ in 0..LOOKS {
         let groups = groups(variable.as_bytes());
-        if groups.is_empty() {
+        if groups.is_empty() && !seen {
             return true;
         }
+        seen = !groups.is_empty();
         for group in groups {
             let _ = kill_process_group(group, Signal::KILL);
         }
@@ -82,5 +89,16 @@ mod tests {
         spared.kill().unwrap();
         spared.wait().unwrap();
         assert!(end(&mark), "there is none any more");
+    }
+
+    /// A program that is only being started has an empty environment for a moment.
+    #[test]
+    fn what_has_just_begun_is_ended_too() {
+        for number in 0..20 {
+            let mark = format!("{}.k.1.{number}", std::process::id());
+            let mut begun = sleeper(&mark);
+            assert!(end(&mark));
+            assert_eq!(begun.wait().unwrap().signal(), Some(9));
+        }
     }
 }

@@ -3,8 +3,8 @@
 //!
 //! Every decision is [`Progress`](lamplighter_domain::job::execution::Progress)'s.
 //! Around it, from the disk outwards: `record` says which files, `handlers` what
-//! jobs may run, `process` runs it, `leftovers` ends what a killed `lamp` left
-//! running, `protocol` reads and writes AWS's messages,
+//! jobs may run, `process` runs it, `leftovers` ends what it left running,
+//! `protocol` reads and writes AWS's messages,
 //! and `agent` stores each decision before it is acted on. The agent is a task
 //! of its own: a handler runs on while the device is disconnected, or changes
 //! its certificate.
@@ -88,18 +88,27 @@ impl Jobs {
         repeat_every: Duration,
         wire: &Wire,
     ) -> Result<Self, Failure> {
-        let record = Record::open(&settings.directory, thing)?;
-        if let Some(mark) = record.progress()?.as_ref().and_then(leftovers::mark)
-            && !leftovers::end(&mark)
-        {
-            let reason = "what a step left running cannot be ended".to_owned();
+        let warn = |reason| {
             let _ = wire.send(Line {
                 at: device::now(),
                 thing_name: thing.clone(),
                 news: News::Warned { reason },
             });
+        };
+        let record = Record::open(&settings.directory, thing)?;
+        if let Some(mark) = record.progress()?.as_ref().and_then(leftovers::mark)
+            && !leftovers::end(&mark)
+        {
+            warn(leftovers::REMAINS.to_owned());
         }
-        let firmware = record.firmware(first_firmware)?.into();
+        let installed = record.installed().unwrap_or_else(|reason| {
+            warn(reason);
+            None
+        });
+        let firmware = match installed {
+            Some(version) => version,
+            None => record.first(first_firmware)?,
+        };
         let (say, heard) = unbounded_channel();
         let (order, orders) = unbounded_channel();
         let agent = Agent {
@@ -117,7 +126,7 @@ impl Jobs {
             heard: say,
             orders,
             _agent: Task::spawn(agent.live()),
-            firmware,
+            firmware: firmware.into(),
         })
     }
 

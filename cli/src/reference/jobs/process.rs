@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use std::os::unix::process::ExitStatusExt;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::handlers::User;
 use super::leftovers::MARK;
@@ -20,6 +20,29 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// For what a handler has printed, once it has ended: what it left running may
 /// hold its output open for ever.
 const DRAIN: Duration = Duration::from_millis(500);
+/// For a process to end that was killed. One that is another user's by now
+/// (`exec sudo`) cannot be killed by a `lamp` that is not root.
+const REAP: Duration = Duration::from_secs(3);
+
+/// How a handler ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) exit: Exit,
+    pub(super) output: Output,
+    /// Whether its process is gone, too.
+    pub(super) gone: bool,
+}
+
+impl Ended {
+    /// What never ran.
+    pub(super) fn not_started(reason: String) -> Self {
+        Self {
+            exit: Exit::NotStarted(reason),
+            output: Output::default(),
+            gone: true,
+        }
+    }
+}
 
 /// The command for a handler in a folder. Its arguments reach it as they are,
 /// and so does the mark to all that it starts.
@@ -49,16 +72,33 @@ pub(super) fn command(
     command
 }
 
-/// Runs it to its end, or for as long as it may take.
-pub(super) async fn run(mut command: Command, patience: Duration) -> (Exit, Output) {
+/// Runs it to its end, for as long as it may take, or until it is not wanted.
+pub(super) async fn run(
+    mut command: Command,
+    patience: Duration,
+    unwanted: impl Future<Output = ()>,
+) -> Ended {
+    let mut child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) => return Ended::not_started(error.to_string()),
+    };
     let mut output = Output::default();
-    match command.spawn() {
-        Ok(child) => {
-            let exit = watch(child, Instant::now() + patience, &mut output).await;
-            (exit, output)
-        }
-        Err(error) => (Exit::NotStarted(error.to_string()), output),
-    }
+    let until = Instant::now() + patience;
+    let group = Group(child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())));
+    let exit = tokio::select! {
+        exit = watch(&mut child, until, &mut output) => exit,
+        () = unwanted => Exit::Signal(Signal::KILL.as_raw()),
+    };
+    drop(group);
+    // It may have left its group.
+    let _ = child.start_kill();
+    let gone = ends(child.wait(), REAP).await;
+    Ended { exit, output, gone }
+}
+
+/// Whether something ends within a time.
+async fn ends(work: impl Future, within: Duration) -> bool {
+    timeout(within, work).await.is_ok()
 }
 
 /// All that a handler has started, ended with it.
@@ -72,13 +112,11 @@ impl Drop for Group {
     }
 }
 
-async fn watch(mut child: Child, until: Instant, output: &mut Output) -> Exit {
-    let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
-    let group = Group(pid.and_then(Pid::from_raw));
+async fn watch(child: &mut Child, until: Instant, output: &mut Output) -> Exit {
     let (mut out, mut err) = (child.stdout.take(), child.stderr.take());
     let (mut out_bytes, mut err_bytes) = ([0; 8192], [0; 8192]);
     let mut ended: Option<(Exit, Instant)> = None;
-    let exit = loop {
+    loop {
         let drained = ended.as_ref().map(|(_, drained)| *drained);
         let room = tokio::select! {
             count = read(&mut out, &mut out_bytes) => output.out(&out_bytes[..count]),
@@ -87,22 +125,18 @@ async fn watch(mut child: Child, until: Instant, output: &mut Output) -> Exit {
                 ended = Some((exit(status), Instant::now() + DRAIN));
                 Room::More
             }
-            () = sleep_until(until), if ended.is_none() => break Exit::TooLong,
+            () = sleep_until(until), if ended.is_none() => return Exit::TooLong,
             () = sleep_until(drained.unwrap_or(until)), if ended.is_some() => Room::More,
         };
         if room == Room::None {
-            break Exit::TooMuch;
+            return Exit::TooMuch;
         }
         if let Some((exit, drained)) = &ended
             && ((out.is_none() && err.is_none()) || Instant::now() >= *drained)
         {
-            break exit.clone();
+            return exit.clone();
         }
-    };
-    drop(group);
-    // So that no process is left that nobody has asked how it ended.
-    let _ = child.wait().await;
-    exit
+    }
 }
 
 /// Some bytes; none at the end, after which nothing more is read.
@@ -130,7 +164,10 @@ fn exit(status: std::io::Result<ExitStatus>) -> Exit {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::future::pending;
     use std::os::unix::fs::{PermissionsExt, chown};
+
+    use rustix::process::getpgrp;
 
     use super::*;
     use crate::reference::testing::Scratch;
@@ -165,7 +202,7 @@ mod tests {
         };
         let command = command(&handler, "mark", scratch.path(), scratch.path(), user);
         let started = Instant::now();
-        let (exit, _) = run(command, patience).await;
+        let exit = run(command, patience, pending()).await.exit;
         let said = fs::read_to_string(scratch.path().join("said")).unwrap_or_default();
         (exit, said, started.elapsed())
     }
@@ -204,6 +241,28 @@ mod tests {
         assert!(took < Duration::from_secs(2), "{took:?}");
     }
 
+    #[tokio::test]
+    async fn a_handler_is_ended_when_it_has_left_its_group_or_is_not_wanted() {
+        let soon = Duration::from_millis(200);
+        let killed = Exit::Signal(9);
+        for (patience, wanted, expected) in [(soon, LONG, Exit::TooLong), (LONG, soon, killed)] {
+            let mut command = Command::new("sleep");
+            command.arg("30").stdin(Stdio::null());
+            command.process_group(getpgrp().as_raw_nonzero().get());
+            let started = Instant::now();
+            let ended = run(command, patience, tokio::time::sleep(wanted)).await;
+            assert_eq!(ended.exit, expected);
+            assert!(ended.gone && started.elapsed() < REAP, "{ended:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_killed_is_waited_for_so_long() {
+        assert!(ends(async {}, LONG).await);
+        let waits = ends(pending::<()>(), Duration::from_millis(20));
+        assert_eq!(timeout(LONG, waits).await, Ok(false));
+    }
+
     /// Where the tests are root's, another user than they are.
     #[tokio::test]
     async fn a_handler_is_run_as_the_user_that_is_named() {
@@ -231,7 +290,8 @@ mod tests {
     #[tokio::test]
     async fn what_is_no_program_is_not_started() {
         let scratch = Scratch::new();
-        let (exit, _) = run(Command::new(scratch.path().join("none")), LONG).await;
-        assert!(matches!(exit, Exit::NotStarted(_)), "{exit:?}");
+        let command = Command::new(scratch.path().join("none"));
+        let ended = run(command, LONG, pending()).await;
+        assert!(matches!(ended.exit, Exit::NotStarted(_)), "{ended:?}");
     }
 }

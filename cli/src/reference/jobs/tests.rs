@@ -1,10 +1,12 @@
 //! Jobs from their offer to their end, with a service that answers as AWS does.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::Path;
 
 use lamplighter_domain::rotation::job::HANDLER;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::json;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::time::timeout;
@@ -60,6 +62,15 @@ impl Bench {
         self
     }
 
+    /// A light that waits so long for a handler.
+    fn patient(mut self, patience: Duration) -> Self {
+        let mut settings = (*self.scratch.jobs()).clone();
+        settings.patience = patience;
+        let (settings, wire) = (Arc::new(settings), &self.wire);
+        self.jobs = Jobs::start(&thing("x"), &settings, "1.0.0", SOON, wire).unwrap();
+        self
+    }
+
     /// The light is switched on again.
     fn restart(&mut self) {
         self.jobs = started(&self.scratch, &self.wire);
@@ -69,6 +80,13 @@ impl Bench {
     fn file(&self, name: &str) -> String {
         let path = self.scratch.path().join("x.jobs/work").join(name);
         fs::read_to_string(path).unwrap_or_default()
+    }
+
+    /// Whether the process runs whose number a handler has left in `pid`. One
+    /// that has ended, and that nobody has asked how, has no command.
+    fn runs(&self) -> bool {
+        let command = format!("/proc/{}/cmdline", self.file("pid").trim());
+        fs::read(command).is_ok_and(|command| !command.is_empty())
     }
 
     async fn order(&mut self) -> Order {
@@ -250,6 +268,63 @@ async fn a_handler_restarts_the_light_which_then_runs_what_was_installed() {
     assert_eq!(bench.end().await, "SUCCEEDED");
 }
 
+/// What a light makes of what the user of its jobs leaves in the folder that is
+/// that user's: a file that was another's is as it was, and is not told of.
+fn planted(plant: impl FnOnce(&Path, &Path), why: &str) {
+    let scratch = Scratch::new();
+    let (wire, mut news) = unbounded_channel();
+    let work = scratch.path().join("x.jobs/work");
+    fs::create_dir_all(&work).unwrap();
+    let secret = scratch.path().join("secret");
+    fs::write(&secret, "a secret\n").unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    plant(&work, &secret);
+    let jobs = started(&scratch, &wire);
+    assert_eq!(&*jobs.firmware, "1.0.0", "{why}");
+    assert_eq!(fs::read_to_string(&secret).unwrap(), "a secret\n", "{why}");
+    let mode = fs::metadata(&secret).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "{why}");
+    let warned = news.try_recv().map(|line| line.news);
+    assert!(
+        matches!(&warned, Ok(News::Warned { reason }) if reason.ends_with(why)),
+        "{why}: {warned:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_a_user_of_jobs_leaves_leads_nowhere() {
+    let file = |work: &Path| work.join("firmware_version");
+    let beside_an_empty_one = |work: &Path, secret: &Path| {
+        fs::write(file(work), "").unwrap();
+        symlink(secret, work.join("firmware_version.new")).unwrap();
+    };
+    planted(beside_an_empty_one, "its first line is empty");
+    planted(
+        |work, secret| symlink(secret, file(work)).unwrap(),
+        "it is a link",
+    );
+    let same = "it is the file of another name, too";
+    planted(
+        |work, secret| fs::hard_link(secret, file(work)).unwrap(),
+        same,
+    );
+    planted(
+        |work, _| fs::create_dir(file(work)).unwrap(),
+        "it is no file",
+    );
+    let huge = |work: &Path, _: &Path| {
+        let huge = fs::File::create(file(work)).unwrap();
+        huge.set_len(1 << 30).unwrap();
+    };
+    planted(huge, "it is too large");
+    let no_text = |work: &Path, _: &Path| fs::write(file(work), b"2.\xff\n").unwrap();
+    planted(no_text, "did not contain valid UTF-8");
+    let fifo = |work: &Path, _: &Path| {
+        mknodat(CWD, file(work), FileType::Fifo, Mode::RWXU, 0).unwrap();
+    };
+    planted(fifo, "it is no file");
+}
+
 #[tokio::test]
 async fn a_step_that_the_power_cuts_off_is_begun_again_and_told_so() {
     let script = "echo $LAMP_STEP_RUN >> runs; [ \"$LAMP_STEP_RUN\" -gt 1 ] || sleep 30";
@@ -303,6 +378,43 @@ async fn a_job_that_is_cancelled_ends_its_handler() {
         over.into_iter()
             .any(|line| matches!(line.news, News::JobOver { .. }))
     );
+}
+
+/// What timeout(1) starts is in a group of its own, and so is a job of a shell
+/// with `set -m`.
+const OTHER_GROUP: &str = "timeout 30 sh -c 'echo $$ > pid; exec sleep 30' &
+    while ! [ -s pid ]; do sleep 0.01; done;";
+
+#[tokio::test]
+async fn nothing_of_a_step_runs_on_however_it_ended() {
+    for (end, status) in [
+        ("exit 0", "SUCCEEDED"),
+        ("exit 3", "FAILED"),
+        ("kill -9 $$", "FAILED"),
+        ("exec yes", "FAILED"),
+        ("wait", "FAILED"),
+    ] {
+        let script = format!("{OTHER_GROUP} {end}");
+        let mut bench = Bench::of(&[step("one", "a.sh", &[])])
+            .patient(Duration::from_secs(3))
+            .handler("a.sh", &script);
+        assert_eq!(bench.end().await, status, "{end}");
+        assert!(!bench.file("pid").is_empty() && !bench.runs(), "{end}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_of_a_job_that_is_cancelled_runs_on() {
+    let script = format!("{OTHER_GROUP} wait");
+    let mut bench = Bench::of(&[step("one", "a.sh", &[])]).handler("a.sh", &script);
+    bench.jobs.say(Heard::Listening);
+    bench.step().await;
+    while !bench.runs() {
+        tokio::time::sleep(SOON).await;
+    }
+    "CANCELED".clone_into(&mut bench.status);
+    assert!(bench.until_other().await.is_none());
+    assert!(!bench.runs());
 }
 
 /// AWS's timer, with retries: the same job is next, and nothing else is said.
