@@ -117,6 +117,18 @@ impl Report {
         retries > Retries::LEAST && status.repeats()
     }
 
+    /// What is known once both were heard, in either order.
+    fn and(&self, other: &Self) -> Self {
+        let (less, more) = (self.min(other), self.max(other));
+        let mut both = more.clone();
+        if (less.execution, less.status) == (more.execution, more.status) {
+            both.last |= less.last;
+            both.reason = String::max(less.reason.clone(), both.reason);
+            both.at = both.at.max(less.at);
+        }
+        both
+    }
+
     /// Whether AWS makes another execution of it.
     fn retried(&self, retries: Retries) -> bool {
         self.status.repeats() && !self.last && self.execution <= u64::from(retries.get())
@@ -300,10 +312,13 @@ impl Execution {
         let mut next = self.clone();
         match heard {
             Heard::Report(wave, report) => {
-                if *wave != self.wave || self.report.as_ref().is_some_and(|known| known >= report) {
+                if *wave != self.wave {
                     return None;
                 }
-                next.report = Some(report.clone());
+                next.report = Some(match &self.report {
+                    Some(known) => known.and(report),
+                    None => report.clone(),
+                });
             }
             Heard::Firmware(firmware, version) => {
                 let runs = spec.confirms.as_ref() == Some(firmware);

@@ -172,6 +172,16 @@ fn what_a_device_counts_as() {
     // AWS repeats nothing of a job that is over.
     let over = Report::new(Failed, 1, Moment(1), "").of_a_job_that_is_over();
     let over = || Heard::Report(1, over.clone());
+    let why = || Heard::Report(1, Report::new(Failed, 1, Moment(1), "no space"));
+    for heard in [[over(), why()], [why(), over()]] {
+        let row = Execution::new(&thing(1), 1, 1);
+        let spec = spec(json!({"retries": 1}));
+        let row = heard
+            .iter()
+            .fold(row, |row, heard| row.hear(heard, &spec).unwrap().0);
+        assert_eq!(row.class(&spec), Class::Failed);
+        assert_eq!(row.report.unwrap().reason(), "no space");
+    }
     check_class(false, 1, &[over()], Class::Failed);
     check_class(false, 1, &[over(), report(Failed, 1)], Class::Failed);
     check_class(false, 1, &[report(Failed, 1), over()], Class::Failed);
