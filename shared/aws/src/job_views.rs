@@ -61,16 +61,6 @@ pub struct KeptExecution {
     pub expires_at: u64,
 }
 
-/// Whether a reading of executions that was begun for the one goes on for the
-/// other. At a wave's end, once its job is cancelled, all are read anew.
-pub(crate) fn reads_on(before: &Rollout, after: &Rollout) -> bool {
-    let of = |rollout: &Rollout| {
-        let wave = rollout.wave.as_ref();
-        (rollout.phase, wave.map(|wave| (wave.number, wave.job)))
-    };
-    of(before) == of(after)
-}
-
 /// A job by its id.
 pub async fn kept(table: &Table, id: &RolloutId) -> Result<Option<Kept>, Failure> {
     table.get(&Key::rollout(id)).await

@@ -72,7 +72,7 @@ impl Jobs {
         for _ in 0..ATTEMPTS {
             let before = self.named(id).await?;
             let mut after = to(before.clone())?;
-            if !job_views::reads_on(&before.rollout, &after.rollout) {
+            if !after.rollout.reads_on(&before.rollout) {
                 after.read_on = None;
             }
             if after == before {

@@ -102,7 +102,7 @@ impl Jobs {
             Err(failure) => return Err(failure),
         };
         self.change(&rollout.rollout_id, |mut now| {
-            if job_views::reads_on(rollout, &now.rollout) {
+            if now.rollout.reads_on(rollout) {
                 now.read_on.clone_from(&next);
                 if read {
                     now.rollout = now.rollout.rechecked();

@@ -6,6 +6,7 @@
 
 mod checks;
 mod cloud;
+mod devices;
 mod judging;
 mod people;
 mod sleep;
@@ -13,13 +14,13 @@ mod trail;
 
 use std::collections::BTreeMap;
 
-use super::execution::{Again, Class, Delta, Execution, Heard, Take};
+use super::execution::{Execution, Heard};
 use super::limits::{InProgressMinutes, PerMinute, Percent, Retries, UrlSeconds};
 use super::spec::{OnFailure, Rate, Size, Spec, Window};
 use super::tally::Tally;
 use super::trail::Event;
 use super::wave::Cursor;
-use super::{Command, JobPlan, Next, Rollout, RolloutId, Taken, Taking, Work};
+use super::{Command, JobPlan, Next, Rollout, RolloutId, Work};
 use crate::names::ThingName;
 use crate::time::Moment;
 use cloud::{Cloud, Manner};
@@ -335,145 +336,6 @@ impl World {
         };
         self.cloud.create(&plan, things, self.now);
         row.job_made(self.now)
-    }
-
-    fn take(&mut self, taking: &Taking) -> Taken {
-        let rest: Vec<_> = self
-            .list
-            .iter()
-            .filter(|(key, ..)| Some(key) > taking.after.as_ref())
-            .filter(|(.., joined)| joined.is_none_or(|at| at < taking.listed_before))
-            .cloned()
-            .collect();
-        let mut taken = Taken {
-            end: true,
-            ..Taken::default()
-        };
-        for (key, thing, joined) in rest {
-            if taken.taken >= taking.most || taken.looked_at >= PAGE as u64 {
-                taken.end = false;
-                break;
-            }
-            taken.looked_at += 1;
-            self.read_shadow(&thing);
-            self.ask_about(&thing, taking);
-            let take = self.take_one(&thing, taking);
-            taken.last = Some(key);
-            let mine = match take {
-                Take::Not => continue,
-                Take::Known => false,
-                Take::Mine => true,
-                Take::Left(row, deltas) => {
-                    self.rows.insert(thing.clone(), row);
-                    for delta in deltas {
-                        self.count(Some(delta));
-                    }
-                    false
-                }
-                Take::New(row, delta) => {
-                    if self.cloud.left.contains(&thing) {
-                        self.cloud.broken = Some("who had left is taken");
-                    }
-                    self.rows.insert(thing.clone(), row);
-                    self.count(delta);
-                    true
-                }
-            };
-            taken.first += u64::from(self.rows[&thing].tries == 1);
-            if !mine {
-                continue;
-            }
-            taken.late += u64::from(joined.is_some());
-            if let Some(members) = taking
-                .group
-                .as_ref()
-                .and_then(|name| self.cloud.groups.get_mut(name))
-            {
-                members.insert(thing.clone());
-            }
-            if self.cloud.deleted.contains(&thing) {
-                self.hear(&thing, &Heard::Gone);
-            }
-            taken.taken += 1;
-        }
-        taken
-    }
-
-    fn take_one(&self, thing: &ThingName, taking: &Taking) -> Take {
-        let (wave, spec) = (taking.wave, &self.rollout.spec);
-        let take = Execution::take(self.rows.get(thing), thing, wave, &taking.again, spec);
-        match take {
-            Take::Not if self.flaw == Flaw::TakeAnybody => {
-                Execution::take(None, thing, wave, &Again::default(), spec)
-            }
-            take if self.flaw == Flaw::TakeWhoLeft => take,
-            take if self.cloud.left.contains(thing) => take.without(),
-            take => take,
-        }
-    }
-
-    fn read_shadow(&mut self, thing: &ThingName) {
-        if let Some(shadow) = self.cloud.shadows.get(thing).copied() {
-            self.hear(thing, &reported(shadow));
-        }
-    }
-
-    /// What became of one that had begun, where a retry comes to it.
-    fn ask_about(&mut self, thing: &ThingName, taking: &Taking) {
-        let Some(row) = self.rows.get(thing) else {
-            return;
-        };
-        let spec = &self.rollout.spec;
-        if !row.may_have_ended(taking.wave, &taking.again, spec) {
-            return;
-        }
-        let (wave, id) = (row.wave, self.rollout.rollout_id.of_wave(row.wave));
-        let report = self.cloud.report(&id, thing, self.now);
-        if self.flaw == Flaw::AskNobody {
-            if report.status().ended() {
-                self.cloud.broken = Some("who has failed is not tried again");
-            }
-            return;
-        }
-        self.hear(thing, &Heard::Report(wave, report));
-    }
-
-    fn count(&mut self, delta: Option<Delta>) {
-        if let Some(delta) = delta {
-            self.tallies.entry(delta.wave).or_default().add(delta);
-            self.totals.add_in_all(delta);
-        }
-    }
-
-    fn hear(&mut self, thing: &ThingName, heard: &Heard) {
-        let Some(row) = self.rows.get(thing) else {
-            return;
-        };
-        let spec = &self.rollout.spec;
-        let heard = &match self.flaw {
-            Flaw::AwaitRepeats => heard.clone(),
-            Flaw::RunsForEver if matches!(heard, Heard::Firmware(firmware, _) if firmware != VERSION) =>
-            {
-                return;
-            }
-            _ => self.rollout.as_it_counts(heard.clone()),
-        };
-        match row.hear(heard, spec) {
-            Some((next, delta)) => {
-                self.rows.insert(thing.clone(), next);
-                self.count(delta);
-            }
-            None if self.flaw == Flaw::CountEvents && row.class(spec) != Class::Queued => {
-                let (wave, to) = (row.wave, row.class(spec));
-                let delta = Delta {
-                    wave,
-                    from: Class::Queued,
-                    to,
-                };
-                self.count(Some(delta));
-            }
-            None => {}
-        }
     }
 
     /// The world goes on until this moment, or until something happens.

@@ -120,6 +120,17 @@ impl Rollout {
         self
     }
 
+    /// Whether a reading of executions that was begun before, where the row stood
+    /// like that, goes on. When a wave is closed and its job cancelled, all are
+    /// read anew.
+    pub fn reads_on(&self, before: &Self) -> bool {
+        let at = |row: &Self| {
+            let wave = row.wave.as_ref();
+            (row.phase, wave.map(|wave| (wave.number, wave.job)))
+        };
+        at(self) == at(before)
+    }
+
     /// The job is cancelled, or over.
     #[must_use]
     pub fn canceled(mut self) -> Self {
