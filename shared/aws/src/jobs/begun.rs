@@ -1,5 +1,6 @@
 //! Executions that have begun: what became of one, and their cancelling.
 
+use aws_sdk_iot::types::{JobExecutionStatus, JobExecutionSummaryForJob};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use lamplighter_domain::Failure;
 use lamplighter_domain::names::ThingName;
@@ -15,7 +16,6 @@ use crate::clock;
 use crate::describe::found;
 use crate::failure::{self, Cause};
 use crate::table::Key;
-use aws_sdk_iot::types::{JobExecutionStatus, JobExecutionSummaryForJob};
 
 impl Jobs {
     /// The newest execution of a wave's job on a device, if AWS has one.
@@ -42,8 +42,7 @@ impl Jobs {
         }))
     }
 
-    /// Hears what became of those that may have ended. What AWS has nothing of
-    /// any more was cancelled with its job.
+    /// Hears what became of those that may have ended.
     pub(super) async fn hear_ends(
         &self,
         rollout: &Rollout,
@@ -59,11 +58,13 @@ impl Jobs {
         let doubtful =
             rows.filter(|row| row.may_have_ended(taking.wave, &taking.again, &rollout.spec));
         let looks = doubtful.map(async |row| {
-            let (wave, thing) = (row.wave, row.thing_name);
-            let seen = self.execution_in_aws(rollout, wave, &thing, "").await?;
-            let gone = || Report::new(Status::Canceled, 0, clock::now(), "");
-            let report = seen.unwrap_or_else(gone);
-            Ok::<_, Failure>((thing, Heard::Report(wave, report)))
+            let (wave, thing) = (row.wave, &row.thing_name);
+            let seen = self.execution_in_aws(rollout, wave, thing, "").await?;
+            let heard = match seen {
+                Some(report) => Heard::Report(wave, report),
+                None => row.is_not_there(clock::now()),
+            };
+            Ok::<_, Failure>((row.thing_name, heard))
         });
         let looks = stream::iter(looks).buffer_unordered(CALLS);
         let heard: Vec<_> = looks.try_collect().await?;
@@ -93,7 +94,7 @@ impl Jobs {
         Ok(Some(rollout.waves))
     }
 
-    /// Whether there was something to cancel.
+    /// Whether something was cancelled.
     async fn cancel_begun_of(&self, rollout: &Rollout, wave: u32) -> Result<bool, Failure> {
         let answer = self
             .iot
@@ -106,13 +107,14 @@ impl Jobs {
         let page = found("iot:ListJobExecutionsForJob", answer)?;
         let begun = page.and_then(|page| page.execution_summaries);
         let begun = begun.unwrap_or_default();
-        let any = !begun.is_empty();
         let ends = begun
             .into_iter()
             .map(|row| self.cancel_one(rollout, wave, row));
         let ends = stream::iter(ends).buffer_unordered(CALLS);
         let heard: Vec<_> = ends.try_collect().await?;
-        self.hear(rollout, heard.into_iter().flatten()).await?;
+        let heard: Vec<_> = heard.into_iter().flatten().collect();
+        let any = !heard.is_empty();
+        self.hear(rollout, heard).await?;
         Ok(any)
     }
 

@@ -381,6 +381,13 @@ impl Execution {
         retried && self.wave != wave && self.class(spec) == Class::InProgress
     }
 
+    /// What is heard of a device of whose execution AWS has nothing any more: it
+    /// was cancelled with its job, which somebody deleted.
+    pub fn is_not_there(&self, now: Moment) -> Heard {
+        let number = self.report.as_ref().map_or(0, |report| report.execution);
+        Heard::Report(self.wave, Report::new(Status::Canceled, number, now, ""))
+    }
+
     pub(super) fn new(thing: &ThingName, wave: u32, tries: u32) -> Self {
         Self {
             thing_name: thing.clone(),

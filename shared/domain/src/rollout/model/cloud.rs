@@ -165,12 +165,9 @@ impl Cloud {
     }
 
     /// What AWS says of one execution of a job.
-    pub(super) fn report(&self, id: &str, thing: &ThingName, now: Moment) -> Report {
-        let seen = self.jobs.get(id).and_then(|job| job.executions.get(thing));
-        match seen {
-            Some((number, status, at)) => Report::new(*status, *number, *at, ""),
-            None => Report::new(Status::Canceled, 0, now, ""),
-        }
+    pub(super) fn report(&self, id: &str, thing: &ThingName) -> Option<Report> {
+        let (number, status, at) = self.jobs.get(id)?.executions.get(thing)?;
+        Some(Report::new(*status, *number, *at, ""))
     }
 
     /// When AWS or a device does something next.

@@ -97,14 +97,19 @@ impl World {
             return;
         }
         let (wave, id) = (row.wave, self.rollout.rollout_id.of_wave(row.wave));
-        let report = self.cloud.report(&id, thing, self.now);
-        if self.flaw == Flaw::AskNobody {
-            if report.status().ended() {
-                self.cloud.broken = Some("who has failed is not tried again");
-            }
-            return;
+        let report = self.cloud.report(&id, thing);
+        let over = report.as_ref().is_none_or(|seen| seen.status().ended());
+        let heard = match report {
+            Some(report) => Heard::Report(wave, report),
+            None => row.is_not_there(self.now),
+        };
+        if self.flaw != Flaw::AskNobody {
+            self.hear(thing, &heard);
         }
-        self.hear(thing, &Heard::Report(wave, report));
+        let class = self.rows[thing].class(&self.rollout.spec);
+        if over && class == Class::InProgress {
+            self.cloud.broken = Some("who has failed is not tried again");
+        }
     }
 
     pub(super) fn count(&mut self, delta: Option<Delta>) {
