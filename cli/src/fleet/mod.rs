@@ -127,7 +127,7 @@ pub(crate) struct Life {
 
 impl Life {
     /// What jobs may do. The keys directory is there.
-    fn jobs(&self) -> Result<JobSettings, Failure> {
+    pub(crate) fn jobs(&self) -> Result<JobSettings, Failure> {
         let directory = self.jobs_dir.as_deref().unwrap_or(self.keys.directory());
         let handlers = self.handlers.as_deref();
         JobSettings::new(directory, handlers, &self.job_user, self.job_timeout)
