@@ -25,16 +25,14 @@ pub(super) fn check(name: &str, user: User, to: &Path, option: &str) -> Result<(
         let Err(error) = enter(user, folder) else {
             continue;
         };
-        let reason = format!("--job-user {name}: {}: {error}", folder.display());
-        let remedy = if Errno::from_io_error(&error) == Some(Errno::ACCESS) {
-            format!(
-                "Let that user through with `chmod {}+x {}`, or name a folder elsewhere with {option}.",
-                class(user, folder),
-                folder.display()
-            )
-        } else {
-            "Run lamp as root, or as that user.".to_owned()
-        };
+        if Errno::from_io_error(&error) != Some(Errno::ACCESS) {
+            let reason = format!("--job-user {name}: {error}");
+            let remedy = "Run lamp as root, or as that user.";
+            return Err(Failure::usage(reason, remedy));
+        }
+        let (at, class) = (folder.display(), class(user, folder));
+        let reason = format!("--job-user {name}: {at} does not let that user through: {error}");
+        let remedy = format!("`chmod {class}+x {at}`, or name a folder elsewhere with {option}.");
         return Err(Failure::usage(reason, &remedy));
     }
     Ok(())
@@ -171,17 +169,15 @@ mod tests {
 
         let (reason, remedy) = refusal(&keys, &programs, &["nobody"]).unwrap();
         let named = keys.display();
-        assert!(
-            reason.starts_with(&format!("--job-user nobody: {named}: ")),
-            "{reason}"
-        );
+        let cause = format!("{named} does not let that user through: Permission denied");
+        assert!(reason.contains(&cause), "{reason}");
         assert!(remedy.contains(&format!("`chmod o+x {named}`")), "{remedy}");
         set(&keys, 0o701);
         assert_eq!(refusal(&keys, &programs, &["nobody"]), None);
 
         set(&programs, 0o700);
         let (reason, remedy) = refusal(&keys, &programs, &["nobody"]).unwrap();
-        assert!(reason.contains("/programs: "), "{reason}");
+        assert!(reason.contains("/programs does not"), "{reason}");
         assert!(remedy.contains("--handlers"), "{remedy}");
         set(&programs, 0o755);
 
