@@ -78,6 +78,8 @@ pub(super) async fn enrol(
     let thing = thing_name(&arguments.thing)?;
     let token = Token::parse(read(&arguments.token)?.trim())?;
     let keys = arguments.life.keys().open()?;
+    // What cannot be lived by is refused before the token is spent.
+    arguments.life.jobs()?;
     let enrolling = Enrolling::open(&keys, &thing, &token)?;
     let body = json!({
         "thingName": thing.as_str(), "token": token.reveal(), "csr": enrolling.signing_request()?,

@@ -20,7 +20,7 @@ use crate::output::Format;
 use crate::proxy;
 use crate::reference::{
     Device, Dialer, Endpoint, Habits, JobSettings, Keeper, Line, Misbehaviour, News, Offer,
-    TunnelSettings, handlers_folder, job_users,
+    TunnelSettings,
 };
 use crate::settings::{Broker, Target};
 
@@ -126,16 +126,11 @@ pub(crate) struct Life {
 }
 
 impl Life {
-    /// What jobs may do.
-    fn jobs(&self) -> Result<JobSettings, Failure> {
-        let handlers = self.handlers.as_deref().map(handlers_folder);
+    /// What jobs may do. The keys directory is there.
+    pub(crate) fn jobs(&self) -> Result<JobSettings, Failure> {
         let directory = self.jobs_dir.as_deref().unwrap_or(self.keys.directory());
-        Ok(JobSettings {
-            directory: directory.to_owned(),
-            handlers: handlers.transpose()?,
-            users: job_users(&self.job_user)?,
-            patience: self.job_timeout,
-        })
+        let handlers = self.handlers.as_deref();
+        JobSettings::new(directory, handlers, &self.job_user, self.job_timeout)
     }
 
     /// What tunnels may lead to.

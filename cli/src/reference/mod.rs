@@ -34,7 +34,7 @@ pub(crate) use device::{Device, Vitals};
 pub(crate) use dialer::{Dialer, trusting_the_system};
 pub(crate) use endpoint::Endpoint;
 pub(crate) use enrolling::Enrolling;
-pub(crate) use jobs::{Settings as JobSettings, folder as handlers_folder, users as job_users};
+pub(crate) use jobs::Settings as JobSettings;
 pub(crate) use keeper::Keeper;
 pub(crate) use news::{Line, News, Wire};
 pub(crate) use tunnels::{Offer, Settings as TunnelSettings};

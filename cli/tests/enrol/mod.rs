@@ -49,3 +49,16 @@ fn a_device_enrols_as_nobody_and_its_token_is_in_no_message() {
         "{run:?}"
     );
 }
+
+#[test]
+fn a_token_is_not_spent_on_a_device_that_could_not_be_run() {
+    let service = Service::answering(|_| Reply::new(403, problem("Denied", "token")));
+    let (keys, token) = (service.path("keys"), service.file("token", &"a".repeat(64)));
+    let words = ["device", "enrol", "--thing", "x", "--token", &token];
+    for (option, unusable) in [("--handlers", "/nowhere"), ("--job-user", "no such user")] {
+        let life = ["--keys-dir", &keys, option, unusable];
+        let run = lamp(&service, &[&words[..], &life].concat());
+        assert_eq!((run.exit, service.seen().len()), (2, 0), "{run:?}");
+        assert!(run.stderr.contains(unusable), "{run:?}");
+    }
+}

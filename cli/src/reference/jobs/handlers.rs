@@ -1,16 +1,18 @@
 //! What a device lets jobs run, and as whom.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(super) use lamplighter_domain::job::execution::Rules;
 use lamplighter_domain::rotation::job::HANDLER;
 
+use super::passage;
 use crate::failure::Failure;
+use crate::keys::at;
 
 /// What an operator lets jobs do.
 #[derive(Clone, Debug)]
@@ -34,6 +36,38 @@ pub(crate) struct User {
 }
 
 impl Settings {
+    /// What the command line says. Where the devices are to keep what is their
+    /// jobs' is made, if it is not there: users of handlers may pass through it.
+    ///
+    /// # Errors
+    /// When the folder of handlers or a user is not there, this process may not
+    /// become such a user, or that user does not get to either folder.
+    pub(crate) fn new(
+        directory: &Path,
+        handlers: Option<&Path>,
+        named: &[String],
+        patience: Duration,
+    ) -> Result<Self, Failure> {
+        let handlers = handlers.map(folder).transpose()?;
+        let users = users(named)?;
+        let mut builder = DirBuilder::new();
+        let made = builder.recursive(true).mode(0o711).create(directory);
+        let found = made.and_then(|()| fs::canonicalize(directory));
+        let directory = found.map_err(at(directory))?;
+        for (name, user) in named.iter().filter_map(|name| users.get_key_value(name)) {
+            passage::check(name, *user, &directory, "--jobs-dir")?;
+            if let Some(handlers) = &handlers {
+                passage::check(name, *user, handlers, "--handlers")?;
+            }
+        }
+        Ok(Self {
+            directory,
+            handlers,
+            users,
+            patience,
+        })
+    }
+
     /// What jobs may do now. The folder is looked at for each job.
     pub(super) fn rules(&self) -> Rules {
         let entries = self.handlers.as_deref().map(entries).unwrap_or_default();
@@ -95,7 +129,7 @@ fn look(folder: &Path, entry: &Path) -> io::Result<(bool, fs::Metadata)> {
 ///
 /// # Errors
 /// When there is none.
-pub(crate) fn folder(named: &Path) -> Result<PathBuf, Failure> {
+fn folder(named: &Path) -> Result<PathBuf, Failure> {
     let unusable = |reason: String| {
         let reason = format!("{}: {reason}", named.display());
         Failure::usage(reason, "Name a folder of programs with --handlers.")
@@ -113,7 +147,7 @@ pub(crate) fn folder(named: &Path) -> Result<PathBuf, Failure> {
 ///
 /// # Errors
 /// When one is not there, or this process may not become it.
-pub(crate) fn users(named: &[String]) -> Result<BTreeMap<String, User>, Failure> {
+pub(super) fn users(named: &[String]) -> Result<BTreeMap<String, User>, Failure> {
     let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
     // Who owns this process's entry is who it is.
     let own = fs::metadata("/proc/self").map(|process| process.uid());

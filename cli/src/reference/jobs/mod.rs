@@ -3,7 +3,7 @@
 //!
 //! Every decision is [`Progress`](lamplighter_domain::job::execution::Progress)'s.
 //! Around it, from the disk outwards: `record` says which files, `handlers` what
-//! jobs may run, `process` runs it, `leftovers` ends what it left running,
+//! jobs may run, `passage` whether its user gets there, `process` runs it, `leftovers` ends what it left running,
 //! `protocol` reads and writes AWS's messages,
 //! and `agent` stores each decision before it is acted on. The agent is a task
 //! of its own: a handler runs on while the device is disconnected, or changes
@@ -12,6 +12,7 @@
 mod agent;
 mod handlers;
 mod leftovers;
+mod passage;
 mod process;
 mod protocol;
 mod reason;
@@ -35,7 +36,7 @@ use agent::{Agent, State};
 use record::Record;
 use task::Task;
 
-pub(crate) use handlers::{Settings, folder, users};
+pub(crate) use handlers::Settings;
 pub(super) use protocol::{SUBSCRIPTIONS, subscriptions};
 
 /// What the device tells its jobs.
