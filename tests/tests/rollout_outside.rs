@@ -154,3 +154,22 @@ async fn what_had_begun_in_earlier_waves_is_cancelled_too_when_somebody_asks() {
     told(cloud, &job, "retry", json!({})).await;
     assert_eq!(wave(cloud, &job, 2, 2).await, first);
 }
+
+#[tokio::test]
+async fn a_deleted_job_loses_nobody_whom_aws_would_have_tried_again() {
+    let cloud = &Cloud::open();
+    let lights = Lights::new(cloud, 2).await;
+    let rollout = json!({"waves": [2], "mostFailedPercent": 100, "retries": 1});
+    let job = started(cloud, &lights.blink(lights.all(), rollout)).await;
+    let (all, name) = (wave(cloud, &job, 1, 2).await, format!("{job}-w1"));
+    answered(cloud, &all[0], &name, "FAILED", "").await;
+    until(cloud, &job, "tried again", |seen| {
+        seen["counts"]["inProgress"] == 1
+    })
+    .await;
+    let gone = format!("/jobs/{name}?force=true");
+    iot(cloud, "DELETE", &gone, &Value::Null).await.expect(200);
+    until(cloud, &job, "paused", |seen| seen["status"] == "PAUSED").await;
+    told(cloud, &job, "resume", json!({})).await;
+    assert_eq!(wave(cloud, &job, 2, 2).await, all);
+}

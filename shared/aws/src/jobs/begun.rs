@@ -4,7 +4,7 @@ use aws_sdk_iot::types::{JobExecutionStatus, JobExecutionSummaryForJob};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use lamplighter_domain::Failure;
 use lamplighter_domain::names::ThingName;
-use lamplighter_domain::rollout::execution::{Heard, Report, Status};
+use lamplighter_domain::rollout::execution::{Again, Heard, Report, Status};
 use lamplighter_domain::rollout::tally::Tally;
 use lamplighter_domain::rollout::wave::Cursor;
 use lamplighter_domain::rollout::{Rollout, Taking};
@@ -49,7 +49,7 @@ impl Jobs {
         taking: &Taking,
         page: &[(Cursor, ThingName)],
     ) -> Result<(), Failure> {
-        if taking.again.failed_up_to.is_none() {
+        if taking.again == Again::default() {
             return Ok(());
         }
         let things = page.iter().map(|(_, thing)| thing);

@@ -251,6 +251,14 @@ pub struct Again {
     pub failed_up_to: Option<u32>,
 }
 
+impl Again {
+    /// Whether some of those of an earlier wave may be taken.
+    fn comes_to(&self, wave: u32) -> bool {
+        self.interrupted.is_some_and(|first| wave >= first)
+            || self.failed_up_to.is_some_and(|last| wave <= last)
+    }
+}
+
 /// What a wave does with a target that it comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Take {
@@ -377,8 +385,8 @@ impl Execution {
     /// Whether AWS has to be asked what became of a device before a wave comes to
     /// it: it had begun, and the word of its end may have been lost.
     pub fn may_have_ended(&self, wave: u32, again: &Again, spec: &Spec) -> bool {
-        let retried = again.failed_up_to.is_some_and(|last| self.wave <= last);
-        retried && self.wave != wave && self.class(spec) == Class::InProgress
+        let comes = self.wave != wave && again.comes_to(self.wave);
+        comes && self.class(spec) == Class::InProgress
     }
 
     /// What is heard of a device of whose execution AWS has nothing any more: it
