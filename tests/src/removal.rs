@@ -52,7 +52,7 @@ pub async fn claimed_only(cloud: &Cloud, thing: &str) -> String {
         "thing": thing, "mode": "swallow",
     });
     let fault = faults::set(cloud, &fault).await;
-    cloud.api(&Ask::delete(thing)).await;
+    deliver(cloud, &Ask::delete(thing)).await;
     assert_eq!(
         faults::fired(cloud, fault).await,
         1,
