@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 
 use lamplighter_tests::cloud::{Ask, Cloud};
 use lamplighter_tests::delivery::created;
-use lamplighter_tests::device::{Key, unique};
+use lamplighter_tests::device::{Key, trace, unique};
+use lamplighter_tests::faults::{Point, strike_from};
 use lamplighter_tests::groups::{Bus, all, replayed, until, until_in};
 use lamplighter_tests::inventory::{describe, iot, row};
 use lamplighter_tests::organisation::{self, Organisation, make_group, put_into};
@@ -32,6 +33,36 @@ fn definition(org: &Organisation, rest: &str, query: &str) -> Value {
 async fn patch(cloud: &Cloud, thing: &str, body: &Value) {
     let ask = Ask::new("PATCH", format!("/devices/{thing}")).text(body.to_string());
     cloud.api(&ask).await.expect(200);
+}
+
+#[tokio::test]
+async fn who_reads_is_told_that_aws_is_silent_before_the_function_ends() {
+    let cloud = &Cloud::open();
+    let org = &Organisation::applied(cloud).await;
+    let body = json!({"query": format!("thingTypeName:{}", org.of("type"))});
+    let path = format!("/groups/{}", org.of("read"));
+    let put = Ask::new("PUT", &*path).text(body.to_string());
+    cloud.api(&put).await.expect(202);
+
+    // Three rounds have their answer at the second attempt, and the next has none.
+    // A fault does not count the calls that one before it struck.
+    let trace = trace();
+    for (operation, nth, times) in [
+        ("dynamodb:GetItem", 1, 1),
+        ("dynamodb:GetItem", 2, 1),
+        ("dynamodb:Query", 1, 1),
+        ("dynamodb:GetItem", 3, 99),
+    ] {
+        let operation = operation.to_owned();
+        let point = Point { operation, nth };
+        strike_from(cloud, &trace, &point, "never", times).await;
+    }
+    let members = Ask::new("GET", format!("{path}/members"));
+    let late = cloud.api(&members.clone().trace(&trace)).await;
+    let told = late.expect(503);
+    assert_eq!(told["code"], "Busy", "{told}");
+    assert_eq!(told["reason"], "AWS did not answer in time", "{told}");
+    cloud.api(&members).await.expect(200);
 }
 
 #[tokio::test]

@@ -206,6 +206,7 @@ async fn changed_meanwhile(fleet: &Fleet<'_>, dim: &str) {
     let reader = async {
         let (mut looks, mut complete) = (0, 0);
         while !ended.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
             let path = format!("/groups/{dim}/members?limit=100");
             let page = cloud.api(&Ask::new("GET", path)).await.expect(200);
             let found = page["items"].as_array().expect("items");

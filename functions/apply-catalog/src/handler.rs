@@ -6,11 +6,11 @@ use std::convert::Infallible;
 use lambda_runtime::LambdaEvent;
 use lamplighter_aws::catalog::{Applied, Catalogs, Status};
 use lamplighter_aws::http;
-use lamplighter_domain::Failure;
 use lamplighter_domain::building::{PutQuery, read_definition};
 use lamplighter_domain::catalog::{Asked, Catalog, DefinitionStatus};
 use lamplighter_domain::names::GroupName;
 use lamplighter_domain::time::Moment;
+use lamplighter_domain::{Failure, Kind};
 
 /// Answers one request.
 pub(crate) async fn handle(
@@ -21,12 +21,15 @@ pub(crate) async fn handle(
     let deadline = Moment(event.context.deadline);
     let request = event.payload;
     let route = request.route_key.as_deref().unwrap_or_default();
-    let answer = match route {
-        "PUT /catalog" => apply(catalogs, default_group, &request, deadline).await,
-        "PUT /groups/{groupName}" => put_group(catalogs, &request).await,
-        "DELETE /groups/{groupName}" => remove_group(catalogs, &request).await,
-        route => Err(Failure::bug(format!("no route {route:?} leads here"))),
+    let answer = async {
+        match route {
+            "PUT /catalog" => apply(catalogs, default_group, &request, deadline).await,
+            "PUT /groups/{groupName}" => put_group(catalogs, &request).await,
+            "DELETE /groups/{groupName}" => remove_group(catalogs, &request).await,
+            route => Err(Failure::bug(format!("no route {route:?} leads here"))),
+        }
     };
+    let answer = http::in_time(deadline, Kind::Unknown, answer).await;
     Ok(answer.unwrap_or_else(|failure| http::problem(&failure, None)))
 }
 

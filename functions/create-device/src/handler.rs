@@ -1,14 +1,14 @@
 //! From the three triggers to one creation, and back.
 
 use lambda_runtime::LambdaEvent;
-use lamplighter_aws::create::{Created, Creator};
+use lamplighter_aws::create::Creator;
 use lamplighter_aws::failure::Reported;
 use lamplighter_aws::replies::Replies;
 use lamplighter_aws::{http, telemetry};
-use lamplighter_domain::Failure;
 use lamplighter_domain::claim::{Claim, RawClaim, reply_client};
 use lamplighter_domain::request::CreateRequest;
 use lamplighter_domain::time::Moment;
+use lamplighter_domain::{Failure, Kind};
 use serde_json::{Value, json};
 
 /// Answers one event, whichever trigger it came by.
@@ -34,16 +34,15 @@ pub(crate) async fn handle(
 }
 
 async fn over_http(creator: &Creator, event: Value, deadline: Moment) -> http::Response {
-    let created: Result<Created, Failure> = async {
+    let creating = async {
         let request = http::request(event)?;
         let (wanted, key) = CreateRequest::parse(
             &http::body(&request)?,
             http::header(&request, "idempotency-key").as_deref(),
         )?;
         creator.create(wanted, key.as_deref(), deadline).await
-    }
-    .await;
-    match created {
+    };
+    match http::in_time(deadline, Kind::Unknown, creating).await {
         Ok(created) => http::answer(if created.fresh { 201 } else { 200 }, &created),
         Err(failure) => http::problem(&failure, None),
     }

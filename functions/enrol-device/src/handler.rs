@@ -5,10 +5,10 @@ use std::convert::Infallible;
 use lambda_runtime::LambdaEvent;
 use lamplighter_aws::enrolment::Enrolments;
 use lamplighter_aws::http;
-use lamplighter_domain::Failure;
 use lamplighter_domain::enrolment::{EnrolRequest, TokenRequest};
 use lamplighter_domain::names::ThingName;
 use lamplighter_domain::time::Moment;
+use lamplighter_domain::{Failure, Kind};
 
 /// Answers one request; nothing on the way may keep the answer.
 pub(crate) async fn handle(
@@ -16,7 +16,8 @@ pub(crate) async fn handle(
     event: LambdaEvent<http::Request>,
 ) -> Result<http::Response, Infallible> {
     let deadline = Moment(event.context.deadline);
-    let answer = answer(enrolments, &event.payload, deadline).await;
+    let answer = answer(enrolments, &event.payload, deadline);
+    let answer = http::in_time(deadline, Kind::Unknown, answer).await;
     Ok(http::uncacheable(
         answer.unwrap_or_else(|failure| http::problem(&failure, None)),
     ))

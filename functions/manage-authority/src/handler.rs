@@ -5,15 +5,18 @@ use std::convert::Infallible;
 use lambda_runtime::LambdaEvent;
 use lamplighter_aws::authorities::Authorities;
 use lamplighter_aws::{clock, http};
-use lamplighter_domain::Failure;
 use lamplighter_domain::authority::{AuthorityList, InitRequest, RotationRequest};
+use lamplighter_domain::time::Moment;
+use lamplighter_domain::{Failure, Kind};
 
 /// Answers one request.
 pub(crate) async fn handle(
     authorities: &Authorities,
     event: LambdaEvent<http::Request>,
 ) -> Result<http::Response, Infallible> {
-    let answer = answer(authorities, &event.payload).await;
+    let deadline = Moment(event.context.deadline);
+    let answer = answer(authorities, &event.payload);
+    let answer = http::in_time(deadline, Kind::Unknown, answer).await;
     Ok(answer.unwrap_or_else(|failure| http::problem(&failure, None)))
 }
 

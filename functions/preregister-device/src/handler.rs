@@ -6,21 +6,24 @@ use lambda_runtime::LambdaEvent;
 use lamplighter_aws::http;
 use lamplighter_aws::preregister::preregister;
 use lamplighter_aws::table::Table;
-use lamplighter_domain::Failure;
-use lamplighter_domain::preregistration::{PreregisterRequest, Split};
+use lamplighter_domain::Kind;
+use lamplighter_domain::preregistration::PreregisterRequest;
+use lamplighter_domain::time::Moment;
 
 /// Answers one request.
 pub(crate) async fn handle(
     table: &Table,
     event: LambdaEvent<http::Request>,
 ) -> Result<http::Response, Infallible> {
-    let split: Result<Split, Failure> = async {
+    let deadline = Moment(event.context.deadline);
+    let splitting = async {
         let request = PreregisterRequest::parse(&http::body(&event.payload)?)?;
         preregister(table, &request).await
-    }
-    .await;
-    Ok(match split {
-        Ok(split) => http::answer(200, &split),
-        Err(failure) => http::problem(&failure, None),
-    })
+    };
+    Ok(
+        match http::in_time(deadline, Kind::Unknown, splitting).await {
+            Ok(split) => http::answer(200, &split),
+            Err(failure) => http::problem(&failure, None),
+        },
+    )
 }

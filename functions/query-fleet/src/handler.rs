@@ -5,13 +5,13 @@ use std::convert::Infallible;
 use lambda_runtime::LambdaEvent;
 use lamplighter_aws::table::Table;
 use lamplighter_aws::{clock, costs, due, group_queries, http, job_views, query, sweep_rows};
-use lamplighter_domain::Failure;
 use lamplighter_domain::cost::CostQuery;
 use lamplighter_domain::due::query::DueQuery;
 use lamplighter_domain::listing::ListQuery;
 use lamplighter_domain::names::{CaseId, GroupName, OperationId, SweepId, ThingName};
 use lamplighter_domain::rollout::RolloutId;
-use lamplighter_domain::time::Day;
+use lamplighter_domain::time::{Day, Moment};
+use lamplighter_domain::{Failure, Kind};
 use serde_json::{Value, json};
 
 /// Answers one request.
@@ -19,7 +19,9 @@ pub(crate) async fn handle(
     table: &Table,
     event: LambdaEvent<http::Request>,
 ) -> Result<http::Response, Infallible> {
-    Ok(match read(table, &event.payload).await {
+    let deadline = Moment(event.context.deadline);
+    let read = read(table, &event.payload);
+    Ok(match http::in_time(deadline, Kind::Busy, read).await {
         Ok(found) => http::answer(200, &found),
         Err(failure) => http::problem(&failure, None),
     })

@@ -4,11 +4,11 @@ use lambda_runtime::LambdaEvent;
 use lamplighter_aws::failure::Reported;
 use lamplighter_aws::renewal::Renewals;
 use lamplighter_aws::{http, telemetry};
-use lamplighter_domain::Failure;
 use lamplighter_domain::fields;
 use lamplighter_domain::names::ThingName;
 use lamplighter_domain::rotation::{Asked, Reason};
 use lamplighter_domain::time::Moment;
+use lamplighter_domain::{Failure, Kind};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ pub(crate) async fn handle(
     let deadline = Moment(event.context.deadline);
     let payload = event.payload;
     if http::is_request(&payload) {
-        return Ok(json!(over_http(renewals, payload).await));
+        return Ok(json!(over_http(renewals, payload, deadline).await));
     }
     let answer = async {
         if payload.get("eventType").is_some() {
@@ -36,7 +36,7 @@ pub(crate) async fn handle(
     Ok(answer.await.inspect_err(telemetry::failed)?)
 }
 
-async fn over_http(renewals: &Renewals, event: Value) -> http::Response {
+async fn over_http(renewals: &Renewals, event: Value, deadline: Moment) -> http::Response {
     let started = async {
         let request = http::request(event)?;
         let name = ThingName::parse(http::path(&request, "thingName"))?;
@@ -46,7 +46,7 @@ async fn over_http(renewals: &Renewals, event: Value) -> http::Response {
         )?;
         renewals.request(&name, &asked, Reason::Due).await
     };
-    match started.await {
+    match http::in_time(deadline, Kind::Unknown, started).await {
         Ok(started) => http::answer(202, &started),
         Err(failure) => http::problem(&failure, None),
     }

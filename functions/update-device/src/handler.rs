@@ -5,11 +5,11 @@ use std::convert::Infallible;
 use lambda_runtime::LambdaEvent;
 use lamplighter_aws::http;
 use lamplighter_aws::updates::{Updated, Updates};
-use lamplighter_domain::Failure;
 use lamplighter_domain::names::ThingName;
 use lamplighter_domain::time::Moment;
 use lamplighter_domain::update::UpdateRequest;
 use lamplighter_domain::view::DeviceView;
+use lamplighter_domain::{Failure, Kind};
 use serde_json::json;
 
 /// Answers one request.
@@ -19,7 +19,8 @@ pub(crate) async fn handle(
 ) -> Result<http::Response, Infallible> {
     let deadline = Moment(event.context.deadline);
     let request = event.payload;
-    Ok(match update(updates, &request, deadline).await {
+    let update = update(updates, &request, deadline);
+    Ok(match http::in_time(deadline, Kind::Unknown, update).await {
         Ok(done) => answer(&done),
         Err(failure) => http::problem(&failure, None),
     })

@@ -1,19 +1,27 @@
 //! API Gateway's HTTP requests and answers (payload format 2.0).
 
 use std::borrow::Cow;
+use std::future::Future;
+use std::time::Duration;
 
 use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
 use aws_lambda_events::encodings::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, RETRY_AFTER};
-use lamplighter_domain::Failure;
+use lamplighter_domain::time::Moment;
+use lamplighter_domain::{Failure, Kind};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 pub use aws_lambda_events::apigw::{
     ApiGatewayV2httpRequest as Request, ApiGatewayV2httpResponse as Response,
 };
+
+use crate::clock;
+
+/// How long before its end an invocation gives up, so that it can still say so.
+const ANSWER_MILLIS: u64 = 1000;
 
 /// Whether an event is an HTTP request, and not a direct invocation.
 pub fn is_request(event: &Value) -> bool {
@@ -58,6 +66,27 @@ pub fn caller(request: &ApiGatewayV2httpRequest) -> Result<String, Failure> {
         .and_then(|a| a.iam.as_ref())
         .and_then(|iam| iam.user_arn.clone())
         .ok_or_else(|| Failure::bug("the route has no IAM authoriser"))
+}
+
+/// What `work` comes to, unless the invocation is about to end before that. It
+/// would leave its caller with `500 {"message":"Internal Server Error"}`, which
+/// tells nothing ("Troubleshooting issues with HTTP API Lambda integrations").
+///
+/// # Errors
+/// Those of `work`; `late` when it did not end in time: `Busy` of what only
+/// reads, `Unknown` of what may have been done.
+pub async fn in_time<T>(
+    deadline: Moment,
+    late: Kind,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let left = clock::now().until(deadline).saturating_sub(ANSWER_MILLIS);
+    let ended = tokio::time::timeout(Duration::from_millis(left), work).await;
+    ended.unwrap_or_else(|_| {
+        let mut failure = Failure::busy("AWS did not answer in time", 1);
+        failure.kind = late;
+        Err(failure)
+    })
 }
 
 /// An answer with a JSON body.
@@ -120,7 +149,20 @@ fn respond(status: u16, content_type: &'static str, body: &impl Serialize) -> Re
 
 #[cfg(test)]
 mod tests {
+    use std::future;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_caller_is_told_before_the_invocation_ends() {
+        let deadline = clock::now().plus_millis(ANSWER_MILLIS + 20);
+        let forever = future::pending::<Result<(), Failure>>();
+        let late = in_time(deadline, Kind::Unknown, forever).await.unwrap_err();
+        assert_eq!((late.kind, late.http_status()), (Kind::Unknown, 503));
+        assert_eq!(late.retry_after, Some(1));
+        let done = in_time(deadline, Kind::Unknown, future::ready(Ok(7))).await;
+        assert_eq!(done, Ok(7), "what is done is told, however late");
+    }
 
     #[test]
     fn a_header_that_is_not_ascii_is_seen_and_not_ignored() {
