@@ -191,7 +191,7 @@ async fn open(
     let mut told = false;
     let tunnel = loop {
         let answer = api.send(call.clone()).await.map_err(as_options);
-        let mut tunnel = answer?.body;
+        let tunnel = answer?.body;
         let has_token = tunnel["sourceAccessToken"].is_string();
         match tunnel["status"].as_str().unwrap_or_default() {
             "OPEN" if has_token => break tunnel,
@@ -211,10 +211,7 @@ async fn open(
                 tokio::time::sleep(ASK_EVERY).await;
             }
             _ => {
-                tunnel = output::readable(&tunnel);
-                let ending = output::plain(&tunnel["ending"]);
-                let reason = format!("the tunnel is closed: {ending}");
-                return Err(Failure::refused("status", reason, "Ask for another one."));
+                return Err(closed(&tunnel));
             }
         }
     };
@@ -246,6 +243,21 @@ async fn taken(tunnel: &Value, api: &Api) -> bool {
         }
     }
     false
+}
+
+/// That the tunnel that was asked for is closed, and what can be done.
+fn closed(tunnel: &Value) -> Failure {
+    let [ending, by] = ["ending", "closedBy"].map(|name| output::plain(&tunnel[name]));
+    let remedy = match ending.as_str() {
+        "DEVICE_REMOVED" => "Its device was deleted: there is nothing to open a tunnel to.",
+        "COMPROMISED" => "Ask for another one when the case is closed.",
+        _ => "Ask for another one.",
+    };
+    Failure::refused(
+        "status",
+        format!("the tunnel is closed: {ending}, by {by}"),
+        remedy,
+    )
 }
 
 /// What is said of a tunnel that its device has not connected to.
@@ -461,5 +473,18 @@ mod tests {
         let said = untaken(&json!({"thingName": "x", "tunnelId": "tunnel-1"}));
         assert!(said.starts_with("x has not connected"), "{said}");
         assert!(said.contains("`lamp tunnel close tunnel-1`"), "{said}");
+        for (ending, by, wanted) in [
+            ("NEVER_CONNECTED", "time", "Ask for another one."),
+            (
+                "COMPROMISED",
+                "case case-1",
+                "Ask for another one when the case is closed.",
+            ),
+        ] {
+            let failure = closed(&json!({"ending": ending, "closedBy": by}));
+            assert_eq!(failure.remedy.as_deref(), Some(wanted));
+            let reason = format!("the tunnel is closed: {ending}, by {by}");
+            assert_eq!(failure.reason, reason);
+        }
     }
 }

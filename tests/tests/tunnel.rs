@@ -361,9 +361,19 @@ async fn the_trail_says_what_else_has_closed_it() {
     cloud.api(&Ask::new("POST", rotation)).await.expect(409);
     secured(&cloud, text(&case, "caseId")).await;
     let cut = shown(&cloud, &open).await;
-    assert_eq!(cut["ending"], "DEVICE_REMOVED", "{cut}");
+    assert_eq!(cut["ending"], "COMPROMISED", "{cut}");
     assert!(
         text(&cut, "closedBy").contains(text(&case, "caseId")),
         "{cut}"
     );
+
+    // Whoever waits for the device hears it when asking the next time.
+    let light = Light::create();
+    let mut wanted = body();
+    wanted["waitMinutes"] = 5.into();
+    let ask = ask(&light.thing, &wanted).header("idempotency-key", unique("key"));
+    cloud.api(&ask).await.expect(202);
+    reported(&cloud, &light.thing, "confirmed").await;
+    let cut = cloud.api(&ask).await.expect(200);
+    assert_eq!(cut["ending"], "COMPROMISED", "{cut}");
 }

@@ -183,7 +183,11 @@ pub(super) fn forecast(forecast: &Value) {
         ];
         table.add_row(row);
     }
-    output::line(&table.to_string());
+    if table.is_empty() {
+        output::line("nobody would get it");
+    } else {
+        output::line(&table.to_string());
+    }
     left_out(&forecast["leftOut"]);
     if forecast["more"] == true {
         output::note("there are more targets than were looked at");

@@ -123,8 +123,10 @@ pub enum Ending {
     NeverConnected,
     /// Somebody closed it in AWS.
     ClosedOutside,
-    /// The device was deleted, or its keys compromised.
+    /// The device was deleted.
     DeviceRemoved,
+    /// A case of compromise was opened of the device.
+    Compromised,
     /// AWS would not open it.
     Refused,
     /// Its opening was not answered, and nobody asked again.
@@ -324,27 +326,28 @@ impl Tunnel {
     #[must_use]
     pub fn vanished(self, device: Option<&DeviceRecord>, now: Moment) -> Self {
         match self.removal(device) {
-            Some(by) => self.close(Ending::DeviceRemoved, &by, now),
+            Some((ending, by)) => self.close(ending, &by, now),
             None => self.close(Ending::ClosedOutside, "AWS", now),
         }
     }
 
-    /// What has removed its device, if something has: a tunnel to it is to be
-    /// closed.
-    pub fn removal(&self, device: Option<&DeviceRecord>) -> Option<String> {
+    /// What has removed or compromised its device, if something has: a tunnel to
+    /// it is to be closed.
+    pub fn removal(&self, device: Option<&DeviceRecord>) -> Option<(Ending, String)> {
+        let deleted = |by| Some((Ending::DeviceRemoved, by));
         let Some(device) = device else {
-            return Some("a deletion".to_owned());
+            return deleted("a deletion".to_owned());
         };
         if device.status == DeviceStatus::Deleting {
-            return Some(format!("deletion {}", device.operation_id));
+            return deleted(format!("deletion {}", device.operation_id));
         }
         // A device made since under the same name is another one.
         let asked = self.events.first().map_or(Moment(0), |event| event.at);
         if device.created_at > asked {
-            return Some("a deletion".to_owned());
+            return deleted("a deletion".to_owned());
         }
         let case = device.case_id.as_ref();
-        case.map(|case| format!("case {case}"))
+        case.map(|case| (Ending::Compromised, format!("case {case}")))
     }
 
     /// The device connected: it is to be opened.
@@ -414,9 +417,13 @@ impl Tunnel {
     pub fn may_linger(&self) -> bool {
         match self.ending {
             None | Some(Ending::Expired | Ending::NeverConnected | Ending::ClosedOutside) => false,
-            Some(Ending::Closed | Ending::DeviceRemoved | Ending::Refused | Ending::Abandoned) => {
-                true
-            }
+            Some(
+                Ending::Closed
+                | Ending::DeviceRemoved
+                | Ending::Compromised
+                | Ending::Refused
+                | Ending::Abandoned,
+            ) => true,
         }
     }
 

@@ -66,6 +66,7 @@ impl Tunnels {
     /// Goes on with what was asked for before.
     async fn go_on(&self, row: Tunnel) -> Result<(Tunnel, Option<Token>), Failure> {
         let (tunnel, _) = self.look(row).await?;
+        let tunnel = self.cut_off(tunnel).await?;
         let there = match tunnel.status {
             Status::Open | Status::Closed => return Ok((tunnel, None)),
             Status::Opening => true,
@@ -159,7 +160,7 @@ impl Tunnels {
                 let now = clock::now();
                 let row = row.put_down(now);
                 Ok(match row.removal(device.as_ref()) {
-                    Some(by) => row.close(Ending::DeviceRemoved, &by, now),
+                    Some((ending, by)) => row.close(ending, &by, now),
                     None => row.close(Ending::Abandoned, "the opening", now),
                 })
             })

@@ -2,7 +2,7 @@
 //! record, and what nobody came back for is closed.
 
 use lamplighter_domain::Failure;
-use lamplighter_domain::tunnel::{Ending, Status, Tunnel, TunnelId};
+use lamplighter_domain::tunnel::{Status, Tunnel, TunnelId};
 use serde::Serialize;
 use tokio::time::{Duration, Instant};
 
@@ -53,19 +53,22 @@ impl Tunnels {
             return Ok(None);
         };
         let (tunnel, _) = self.look(row).await?;
+        Ok(Some(self.cut_off(tunnel).await?))
+    }
+
+    /// The tunnel as it is once its device was removed or compromised, if so.
+    pub(super) async fn cut_off(&self, tunnel: Tunnel) -> Result<Tunnel, Failure> {
         if tunnel.status == Status::Closed {
-            return Ok(Some(tunnel));
+            return Ok(tunnel);
         }
         let device = self.table.get(&Key::device(&tunnel.thing_name)).await?;
-        let Some(by) = tunnel.removal(device.as_ref()) else {
-            return Ok(Some(tunnel));
+        let Some((ending, by)) = tunnel.removal(device.as_ref()) else {
+            return Ok(tunnel);
         };
         let closed = self
-            .change(tunnel, |tunnel| {
-                Ok(tunnel.close(Ending::DeviceRemoved, &by, clock::now()))
-            })
+            .change(tunnel, |tunnel| Ok(tunnel.close(ending, &by, clock::now())))
             .await?;
         self.clear(&closed).await?;
-        Ok(Some(closed))
+        Ok(closed)
     }
 }

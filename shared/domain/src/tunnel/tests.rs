@@ -175,6 +175,7 @@ fn what_ends_with_its_device_says_so() {
         let open = open.opened("aws-1", Moment(0)).unwrap();
         let gone = open.vanished(device.as_ref(), Moment(7));
         let ending = match by {
+            Some(by) if by.starts_with("case") => Ending::Compromised,
             Some(_) => Ending::DeviceRemoved,
             None => Ending::ClosedOutside,
         };
