@@ -9,7 +9,7 @@ use lamplighter_domain::device::{CertificateRecord, DeviceRecord, DeviceStatus, 
 use lamplighter_domain::due::query::{DuePage, DueQuery};
 use lamplighter_domain::due::walk::{Position, Read, Row};
 use lamplighter_domain::due::{INDEX, PARTITION, SHARDS, SORT, shard};
-use lamplighter_domain::names::{CertificateId, OperationId, ThingName};
+use lamplighter_domain::names::{CertificateId, OperationId, SweepId, ThingName};
 use lamplighter_domain::operation::OperationStatus;
 use lamplighter_domain::sweep::Forecast;
 use lamplighter_domain::sweep::page::{Standing, standing};
@@ -146,15 +146,16 @@ async fn count(table: &Table, shard: String, now: Moment) -> Result<u64, Failure
     Ok(due)
 }
 
-/// Each row with what the table says of it: the index lags behind.
+/// Each row with what the table says of it to a sweep: the index lags behind.
 pub async fn standings(
     table: &Table,
     rows: Vec<Row>,
+    sweep: &SweepId,
     now: Moment,
 ) -> Result<Vec<(Row, Standing)>, Failure> {
     let mut found = Vec::with_capacity(rows.len());
     for chunk in rows.chunks(AT_ONCE) {
-        let looked = join_all(chunk.iter().map(|row| look(table, row, now))).await;
+        let looked = join_all(chunk.iter().map(|row| look(table, row, sweep, now))).await;
         for (row, standing) in chunk.iter().zip(looked) {
             found.push((row.clone(), standing?));
         }
@@ -162,8 +163,14 @@ pub async fn standings(
     Ok(found)
 }
 
-async fn look(table: &Table, row: &Row, now: Moment) -> Result<Standing, Failure> {
-    if !still_due(table, row, now).await? {
+async fn look(table: &Table, row: &Row, sweep: &SweepId, now: Moment) -> Result<Standing, Failure> {
+    let items = table.partition(&device_partition(&row.thing_name)).await?;
+    let mut items: HashMap<_, _> = items
+        .into_iter()
+        .filter_map(|item| Some((item.get("SK")?.as_s().ok()?.clone(), item)))
+        .collect();
+    let rotation: Option<Begun> = items.remove("ROTATION").map(table::read).transpose()?;
+    if !still_due(items, row, now)? {
         return Ok(Standing::Settled);
     }
     let mut attempt = 0;
@@ -172,6 +179,9 @@ async fn look(table: &Table, row: &Row, now: Moment) -> Result<Standing, Failure
         let operation: Option<Status> = table.get(&Key::operation(&id)).await?;
         match (standing(attempt, operation.map(|o| o.status)), operation) {
             (Standing::Failed(_), Some(_)) => attempt += 1,
+            (Standing::InFlight, _) if rotation.as_ref().is_some_and(|r| r.is(&id, sweep)) => {
+                return Ok(Standing::Begun);
+            }
             (standing, _) => return Ok(standing),
         }
     }
@@ -182,15 +192,25 @@ struct Status {
     status: OperationStatus,
 }
 
+/// What a device's last rotation was, and what it counts for.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Begun {
+    rotation_id: OperationId,
+    #[serde(default)]
+    sweep_id: Option<SweepId>,
+}
+
+impl Begun {
+    fn is(&self, rotation: &OperationId, sweep: &SweepId) -> bool {
+        self.rotation_id == *rotation && self.sweep_id.as_ref() == Some(sweep)
+    }
+}
+
 /// Whether the certificate is the one that an ACTIVE device proved last, and
-/// due.
-async fn still_due(table: &Table, row: &Row, now: Moment) -> Result<bool, Failure> {
+/// due, by the rows of its device.
+fn still_due(mut items: HashMap<String, Item>, row: &Row, now: Moment) -> Result<bool, Failure> {
     let key = Key::certificate(&row.thing_name, &row.certificate_id);
-    let items = table.partition(&device_partition(&row.thing_name)).await?;
-    let mut items: HashMap<_, _> = items
-        .into_iter()
-        .filter_map(|item| Some((item.get("SK")?.as_s().ok()?.clone(), item)))
-        .collect();
     let (Some(record), Some(certificate)) = (items.remove("RECORD"), items.remove(&key.sk)) else {
         return Ok(false);
     };

@@ -310,7 +310,7 @@ impl Sweeps {
         let mut page = Page::new(sweep, now);
         while let Some(read) = page.next_read() {
             let (rows, more) = due::read(&self.table, &read).await?;
-            let found = due::standings(&self.table, rows, now).await?;
+            let found = due::standings(&self.table, rows, &sweep.sweep_id, now).await?;
             page.take(found, more);
         }
         let planned = page.finish();

@@ -33,6 +33,9 @@ pub enum Standing {
     Failed(u32),
     /// A rotation of it is under way.
     InFlight,
+    /// One that this sweep has begun: a page was at work when the sweep was
+    /// paused, and its execution gave way to the one that goes on.
+    Begun,
     /// It could not be undone; a person is needed, no sweep.
     Stuck,
     /// Nothing to do: renewed, no longer the device's, or the device is not
@@ -170,7 +173,14 @@ impl<'a> Page<'a> {
         match standing {
             Standing::Due if !self.sweep.only_failed => Some(0),
             Standing::Failed(last) => Some(last + 1),
-            Standing::InFlight => {
+            // Those that were in flight at the end of the walk before this one
+            // have been counted in it.
+            Standing::Begun if !self.sweep.only_failed => {
+                self.progress.started += 1;
+                self.progress.started_in_run += 1;
+                None
+            }
+            Standing::InFlight | Standing::Begun => {
                 self.progress.found_in_flight += 1;
                 None
             }

@@ -246,6 +246,28 @@ fn a_page_starts_what_is_due_in_slots_of_its_budget() {
 }
 
 #[test]
+fn what_a_page_of_a_paused_execution_began_is_counted_once() {
+    let mut sweep = sweep(3, 1000);
+    let rows = [Standing::Begun, Standing::Due, Standing::InFlight];
+    let counts = |progress: &Progress| {
+        let of_run = progress.started_in_run;
+        (progress.started, of_run, progress.found_in_flight)
+    };
+    let planned = page(&sweep, NOW, &rows);
+    assert_eq!(
+        (planned.starts.len(), counts(&planned.progress)),
+        (1, (2, 2, 1))
+    );
+    sweep.advance(planned.progress);
+    sweep.close(NOW);
+    sweep
+        .obey(Command::Retry, Counts::default(), &forecast(3), NOW)
+        .unwrap();
+    let again = page(&sweep, NOW, &rows);
+    assert_eq!(counts(&again.progress), (2, 0, 2));
+}
+
+#[test]
 fn the_days_budget_ends_a_sweep_and_the_rest_is_carried_over() {
     let mut sweep = sweep(30, 12);
     let first = page(&sweep, NOW, &[Standing::Due; 30]);
