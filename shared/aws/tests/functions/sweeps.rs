@@ -376,3 +376,32 @@ async fn too_many_failures_end_a_sweep_before_its_next_page() {
     let reason = json!("3 of 20 rotations failed, more than 10%");
     assert_eq!(told, [&json!("ABORTED"), &json!(17), &json!(3), &reason]);
 }
+
+#[tokio::test]
+async fn what_a_paused_execution_began_counts_for_the_one_that_goes_on() {
+    let world = World::default();
+    (0..3).for_each(|number| add_due(&world, number, "ACTIVE"));
+    let sweeps = sweeps(&world, true);
+    let sweep = sweeps.start("alice", "k", Asked::default()).await.unwrap();
+    let id = id(&sweep);
+    sweeps.obey(&id, Command::Approve).await.unwrap();
+    let page = sweeps.step(&step(Some(&id), 1)).await.unwrap();
+    assert_eq!(started(&page).len(), 3);
+
+    // Of that page two have begun when the sweep is paused; one more is
+    // somebody else's.
+    let other = SweepId::from_key("other");
+    for (number, sweep_id) in [(0, &id), (1, &id), (2, &other)] {
+        let (rotation_id, device) = (rotation(number, 0), light(number).0);
+        add_rotation(&world, &rotation_id, "RUNNING");
+        let row = json!({ "rotationId": rotation_id, "sweepId": sweep_id });
+        world.add(&format!("DEVICE#{device}"), "ROTATION", &row);
+    }
+    sweeps.obey(&id, Command::Pause).await.unwrap();
+    sweeps.obey(&id, Command::Resume).await.unwrap();
+    let Next::End { sweep } = sweeps.step(&step(Some(&id), 2)).await.unwrap() else {
+        panic!()
+    };
+    let told = ["status", "started", "inFlight"].map(|name| &sweep[name]);
+    assert_eq!(told, [&json!("DONE"), &json!(2), &json!(2)]);
+}
