@@ -23,5 +23,6 @@ pub mod organisation;
 pub mod removal;
 pub mod rollout;
 pub mod rotation;
+pub mod running;
 pub mod ssh;
 pub mod tunnels;

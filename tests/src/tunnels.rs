@@ -1,9 +1,8 @@
 //! Lights that offer tunnels, and AWS IoT Secure Tunneling asked past Lamplighter.
 
-use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::ops::Deref;
 use std::process::{Child, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -11,8 +10,8 @@ use serde_json::{Value, json};
 
 use crate::cloud::{Ask, Cloud, Reply};
 use crate::delivery::PATIENCE;
-use crate::device::unique;
-use crate::lamp::{documents, lamp, run};
+use crate::lamp::{lamp, run};
+use crate::running::{Created, Running};
 
 /// Calls an operation, as root, once it is its turn: a second has one
 /// `OpenTunnel`, whoever makes it.
@@ -52,41 +51,30 @@ pub async fn open_in_aws(cloud: &Cloud, thing: &str) -> Vec<String> {
 /// A light that runs, and offers SSH somewhere.
 #[derive(Debug)]
 pub struct Light {
-    /// Its name.
-    pub thing: String,
-    /// Where its key is, and room for more.
-    pub keys: PathBuf,
-    device: Option<Child>,
+    light: Created,
+    running: Option<Running>,
+}
+
+impl Deref for Light {
+    type Target = Created;
+
+    fn deref(&self) -> &Created {
+        &self.light
+    }
 }
 
 impl Light {
-    /// Creates one, whose keys are in a directory of its own.
+    /// Creates one, which is not switched on.
     pub fn create() -> Self {
-        let (thing, keys) = (unique("dug"), std::env::temp_dir().join(unique("keys")));
-        let created = lamp()
-            .args(["device", "create", &thing, "--keys-dir"])
-            .arg(&keys)
-            .output()
-            .expect("lamp runs");
-        assert!(created.status.success(), "{created:?}");
         Self {
-            thing,
-            keys,
-            device: None,
+            light: Created::new("dug", &[]),
+            running: None,
         }
     }
 
     /// Lets it connect, with SSH at this address.
     pub async fn connect(&mut self, cloud: &Cloud, ssh: &str) {
-        let device = lamp()
-            .args(["device", "run", "--thing", &self.thing, "--output", "json"])
-            .args(["--for", "60", "--tunnel-services", &format!("SSH={ssh}")])
-            .arg("--keys-dir")
-            .arg(&self.keys)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("lamp runs");
-        self.device = Some(device);
+        self.running = Some(self.run(&["--tunnel-services", &format!("SSH={ssh}")]));
         let started = Instant::now();
         let ask = Ask::new("GET", format!("/connections/{}", self.thing));
         while cloud.aws("iotdata", &ask).await.json()["connected"] != true {
@@ -102,30 +90,20 @@ impl Light {
         light
     }
 
+    /// Waits until it says so of its tunnels.
+    pub async fn says(&self, event: &str) -> Value {
+        let running = self.running.as_ref().expect("it is switched on");
+        running.says(event).await
+    }
+
     /// Stops it; answers what it has said.
     pub fn stop(&mut self) -> Vec<Value> {
-        let Some(device) = self.device.take() else {
-            return Vec::new();
-        };
-        let id = device.id().to_string();
-        let asked = std::process::Command::new("kill").arg(&id).status();
-        assert!(asked.expect("kill runs").success());
-        documents(&device.wait_with_output().expect("it ends"))
+        self.running.take().map(Running::stop).unwrap_or_default()
     }
 
     /// A request for a tunnel to it.
     pub fn open(&self) -> Ask {
         ask(&self.thing, &body())
-    }
-}
-
-impl Drop for Light {
-    fn drop(&mut self) {
-        if let Some(device) = &mut self.device {
-            let _ = device.kill();
-            let _ = device.wait();
-        }
-        let _ = fs::remove_dir_all(&self.keys);
     }
 }
 

@@ -1,9 +1,6 @@
 //! Compromise: a light whose key somebody else holds is cut off at once, and
 //! stays so; a case says what was found, until an operator closes it.
 
-use std::fs;
-use std::path::PathBuf;
-use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
@@ -17,50 +14,11 @@ use lamplighter_tests::inventory::{describe, iot, row, state_of, versions};
 use lamplighter_tests::lamp::{documents, lamp};
 use lamplighter_tests::removal::ended;
 use lamplighter_tests::rotation::{Event, Light, delivered};
+use lamplighter_tests::running::{Created, of};
 use lamplighter_tests::tunnels;
 use serde_json::{Value, json};
 
 const AT_ONCE: usize = 12;
-
-/// A created device whose keys are in a directory of its own.
-struct Running {
-    thing: String,
-    keys: PathBuf,
-}
-
-impl Running {
-    fn create() -> Self {
-        let (thing, keys) = (unique("cut"), std::env::temp_dir().join(unique("keys")));
-        let created = lamp()
-            .args(["device", "create", &thing, "--keys-dir"])
-            .arg(&keys)
-            .output()
-            .expect("lamp runs");
-        assert!(created.status.success(), "{created:?}");
-        Self { thing, keys }
-    }
-
-    fn run(&self, seconds: u32) -> Child {
-        lamp()
-            .args(["device", "run", "--thing", &self.thing, "--output", "json"])
-            .args(["--for", &seconds.to_string(), "--telemetry-every", "0.2"])
-            .arg("--keys-dir")
-            .arg(&self.keys)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("lamp runs")
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.keys);
-    }
-}
-
-fn count(said: &[Value], event: &str) -> usize {
-    said.iter().filter(|line| line["event"] == event).count()
-}
 
 async fn connected(cloud: &Cloud, thing: &str) -> bool {
     let ask = Ask::new("GET", format!("/connections/{thing}"));
@@ -70,8 +28,8 @@ async fn connected(cloud: &Cloud, thing: &str) -> bool {
 #[tokio::test]
 async fn a_running_light_is_cut_off_and_does_not_come_back() {
     let cloud = Cloud::open();
-    let light = Running::create();
-    let device = light.run(12);
+    let light = Created::new("cut", &[]);
+    let device = light.run(&[]);
     let started = Instant::now();
     while !connected(&cloud, &light.thing).await {
         assert!(started.elapsed() < PATIENCE, "it never connects");
@@ -88,12 +46,14 @@ async fn a_running_light_is_cut_off_and_does_not_come_back() {
     let case = secured(&cloud, id).await;
     assert!(!connected(&cloud, &light.thing).await, "{case}");
 
-    let said = documents(&device.wait_with_output().expect("it ends"));
-    assert_eq!(count(&said, "connected"), 1, "{said:?}");
-    assert!(count(&said, "refused") > 0, "{said:?}");
+    device.says("refused").await;
+    let said = device.stop();
+    assert_eq!(of(&said, "connected").len(), 1, "{said:?}");
     // Nor does it with the same certificate later.
-    let said = documents(&light.run(3).wait_with_output().expect("it ends"));
-    assert_eq!(count(&said, "connected"), 0, "{said:?}");
+    let device = light.run(&[]);
+    device.says("refused").await;
+    let said = device.stop();
+    assert!(of(&said, "connected").is_empty(), "{said:?}");
 
     let closed = lamp()
         .args(["case", "close", id, "--output", "json"])

@@ -4,7 +4,6 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use lamplighter_domain::csr::sha256_hex;
@@ -13,16 +12,17 @@ use lamplighter_tests::delivery::PATIENCE;
 use lamplighter_tests::device::unique;
 use lamplighter_tests::inventory::{describe, iot};
 use lamplighter_tests::lamp::lamp;
+use lamplighter_tests::running::Running;
 use serde_json::{Value, json};
 
 /// A light that runs until the test has ended, and its folder.
-struct Running {
+struct Light {
     thing: String,
     folder: PathBuf,
-    process: Option<Child>,
+    running: Option<Running>,
 }
 
-impl Running {
+impl Light {
     /// Creates a light, and switches it on with these programs for its jobs
     /// beside those of the example.
     async fn start(handlers: &[(&str, &str)]) -> Self {
@@ -46,11 +46,11 @@ impl Running {
         let mut light = Self {
             thing,
             folder,
-            process: None,
+            running: None,
         };
         light.lamp(&["device", "create", &light.thing]);
         light.switch_on();
-        light.says("connected").await;
+        light.running().says("connected").await;
         light
     }
 
@@ -64,63 +64,23 @@ impl Running {
     }
 
     fn switch_on(&mut self) {
-        let log = fs::File::create(self.path("log")).expect("a log");
         let (keys, handlers) = (self.path("keys"), self.path("handlers"));
-        let child = lamp()
-            .args(["device", "run", "--thing", &self.thing, "--output", "json"])
-            .args([
-                "--firmware",
-                "1.9.0",
-                "--telemetry-every",
-                "0.2",
-                "--repeat-every",
-                "1",
-            ])
-            .arg("--keys-dir")
-            .arg(keys)
-            .arg("--handlers")
-            .arg(handlers)
-            .stdout(Stdio::from(log))
-            .spawn()
-            .expect("lamp runs");
-        self.process = Some(child);
+        let handlers = handlers.to_str().expect("UTF-8");
+        let options = ["--firmware", "1.9.0", "--handlers", handlers];
+        self.running = Some(Running::start(&self.thing, &keys, &options));
     }
 
     /// Switches it off, with no time for anything (SIGKILL).
     fn kill(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            let _ = process.kill();
-            let _ = process.wait();
-        }
+        self.running = None;
+    }
+
+    fn running(&self) -> &Running {
+        self.running.as_ref().expect("it is switched on")
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
-    }
-
-    /// What it has said so far.
-    fn said(&self) -> Vec<Value> {
-        let text = fs::read_to_string(self.path("log")).unwrap_or_default();
-        text.lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect()
-    }
-
-    /// The line that is so, once it has said it.
-    async fn says_what(&self, so: impl Fn(&Value) -> bool) -> Value {
-        let started = Instant::now();
-        loop {
-            let said = self.said();
-            if let Some(line) = said.iter().find(|line| so(line)) {
-                return line.clone();
-            }
-            assert!(started.elapsed() < PATIENCE, "{said:?}");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    }
-
-    async fn says(&self, event: &str) -> Value {
-        self.says_what(|line| line["event"] == event).await
     }
 
     /// Gives it a job.
@@ -147,7 +107,11 @@ impl Running {
             if so(found["status"].as_str().unwrap_or_default()) {
                 return found;
             }
-            assert!(started.elapsed() < PATIENCE, "{found}: {:?}", self.said());
+            assert!(
+                started.elapsed() < PATIENCE,
+                "{found}: {:?}",
+                self.running().said()
+            );
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
@@ -160,14 +124,19 @@ impl Running {
     /// That a job ends so, and why.
     async fn ends(&self, cloud: &Cloud, job: &str, status: &str, reason: &str) {
         let found = self.ended(cloud, job).await;
-        assert_eq!(found["status"], status, "{found}: {:?}", self.said());
+        assert_eq!(
+            found["status"],
+            status,
+            "{found}: {:?}",
+            self.running().said()
+        );
         let told = &found["statusDetails"]["detailsMap"]["reason"];
         let told = told.as_str().unwrap_or_default();
         assert!(told.contains(reason), "{found}");
     }
 }
 
-impl Drop for Running {
+impl Drop for Light {
     fn drop(&mut self) {
         self.kill();
         let _ = fs::remove_dir_all(&self.folder);
@@ -234,7 +203,7 @@ fn encoded(document: &Value) -> String {
 #[tokio::test]
 async fn a_light_installs_a_firmware_restarts_and_reports_it() {
     let cloud = &Cloud::open();
-    let light = Running::start(&[]).await;
+    let light = Light::start(&[]).await;
     let (address, role) = firmware(cloud, "a firmware").await;
     let file = "firmware-2.1.0.bin";
     let digest = sha256_hex(b"a firmware");
@@ -247,7 +216,7 @@ async fn a_light_installs_a_firmware_restarts_and_reports_it() {
     let presigned = json!({"presignedUrlConfig": {"roleArn": role, "expiresInSec": 60}});
     let job = light.give(cloud, steps, presigned).await;
     light.ends(cloud, &job, "SUCCEEDED", "").await;
-    light.says("restarting").await;
+    light.running().says("restarting").await;
 
     let shadow = Ask::new("GET", format!("/things/{}/shadow", light.thing));
     let shadow = cloud.aws("iotdata", &shadow).await.expect(200);
@@ -273,14 +242,14 @@ async fn a_light_installs_a_firmware_restarts_and_reports_it() {
 #[tokio::test]
 async fn each_job_is_reported_as_it_went_and_the_light_goes_on() {
     let cloud = &Cloud::open();
-    let light = Running::start(&[
+    let light = Light::start(&[
         ("fails.sh", "echo 'no room left' >&2; exit 3"),
         ("prints.sh", "exec yes"),
         ("args.sh", "printf '%s|' \"$@\""),
         // What timeout(1) starts is in a group of its own.
         (
             "slow.sh",
-            "touch begun; timeout 60 sh -c 'sleep 5; touch done'",
+            "timeout 90 sh -c 'echo $$ > pid; mv pid begun; sleep 90'",
         ),
     ])
     .await;
@@ -331,15 +300,15 @@ async fn each_job_is_reported_as_it_went_and_the_light_goes_on() {
 
     let job = light.give(cloud, one("slow.sh", &[]), Value::Null).await;
     let work = light.path(&format!("keys/{}.jobs/work", light.thing));
-    appears(&work.join("begun")).await;
+    let slow = begun(&work).await;
     let cancel = format!("/jobs/{job}/cancel?force=true");
     iot(cloud, "PUT", &cancel, &json!({})).await.expect(200);
-    light.says("jobOver").await;
+    light.running().says("jobOver").await;
     let job = light.give(cloud, one("args.sh", &[]), Value::Null).await;
     light.ends(cloud, &job, "SUCCEEDED", "").await;
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    assert!(!work.join("done").exists(), "the handler was ended");
+    assert!(!runs(&slow), "the handler was ended");
     let connected = light
+        .running()
         .said()
         .iter()
         .filter(|line| line["event"] == "connected")
@@ -350,32 +319,41 @@ async fn each_job_is_reported_as_it_went_and_the_light_goes_on() {
 #[tokio::test]
 async fn what_a_killed_light_left_running_does_not_run_beside_its_next() {
     let cloud = &Cloud::open();
-    let script = "[ \"$LAMP_STEP_RUN\" -gt 1 ] && exit 0; touch begun; sleep 8; touch done";
-    let mut light = Running::start(&[("slow.sh", script)]).await;
+    let script = "[ \"$LAMP_STEP_RUN\" -gt 1 ] && exit 0; echo $$ > pid; mv pid begun; sleep 90";
+    let mut light = Light::start(&[("slow.sh", script)]).await;
     let steps = json!([step("One", "slow.sh", &[])]);
     let job = light.give(cloud, steps, Value::Null).await;
     let work = light.path(&format!("keys/{}.jobs/work", light.thing));
-    appears(&work.join("begun")).await;
-    let begun = Instant::now();
+    let slow = begun(&work).await;
     light.kill();
+    assert!(runs(&slow), "the handler outlives lamp");
     light.switch_on();
     light.ends(cloud, &job, "SUCCEEDED", "").await;
-    tokio::time::sleep(Duration::from_secs(9).saturating_sub(begun.elapsed())).await;
-    assert!(!work.join("done").exists(), "the handler was ended");
+    assert!(!runs(&slow), "the handler was ended");
 }
 
-async fn appears(path: &Path) {
-    let started = Instant::now();
-    while !path.exists() {
+/// Waits for a handler to begin. The answer is its process's id.
+async fn begun(work: &Path) -> String {
+    let (path, started) = (work.join("begun"), Instant::now());
+    loop {
+        if let Ok(pid) = fs::read_to_string(&path) {
+            return pid.trim().to_owned();
+        }
         assert!(started.elapsed() < PATIENCE, "{}", path.display());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
+/// Whether a process runs; one that has ended may stay in the list.
+fn runs(pid: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.is_ok_and(|stat| !stat.contains(") Z "))
+}
+
 #[tokio::test]
 async fn a_certificate_is_renewed_by_a_job_that_leaves_nothing() {
     let cloud = &Cloud::open();
-    let mut light = Running::start(&[("slow.sh", "sleep 2")]).await;
+    let mut light = Light::start(&[("slow.sh", "sleep 2")]).await;
     // A job is under way, and goes on while the certificate changes.
     let slow = light
         .give(cloud, json!([step("One", "slow.sh", &[])]), Value::Null)
@@ -390,9 +368,12 @@ async fn a_certificate_is_renewed_by_a_job_that_leaves_nothing() {
     light.ends(cloud, &slow, "SUCCEEDED", "").await;
     let job = format!("lamplighter-renew-{rotation}");
     let of_it = |line: &Value| line["event"] == "jobEnded" && line["jobId"] == job;
-    let ended = light.says_what(of_it).await;
-    assert_eq!(ended["status"], "SUCCEEDED", "{:?}", light.said());
-    assert_eq!(light.says("retired").await["rotationId"], rotation);
+    let ended = light.running().says_what(of_it).await;
+    assert_eq!(ended["status"], "SUCCEEDED", "{:?}", light.running().said());
+    assert_eq!(
+        light.running().says("retired").await["rotationId"],
+        rotation
+    );
     let operation = Ask::new("GET", format!("/operations/{rotation}"));
     let started = Instant::now();
     while cloud.api(&operation).await.json()["status"] != "DONE" {
@@ -406,6 +387,6 @@ async fn a_certificate_is_renewed_by_a_job_that_leaves_nothing() {
     light.kill();
     let rotation = cloud.api(&ask).await.expect(202)["operationId"].clone();
     light.switch_on();
-    let renewed = light.says("retired").await;
+    let renewed = light.running().says("retired").await;
     assert_eq!(renewed["rotationId"], rotation);
 }

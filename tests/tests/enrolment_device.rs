@@ -11,6 +11,7 @@ use lamplighter_tests::device::unique;
 use lamplighter_tests::inventory::{iot, principals, row};
 use lamplighter_tests::lamp::{documents, lamp};
 use lamplighter_tests::removal::ended;
+use lamplighter_tests::running;
 use serde_json::Value;
 
 /// A created device whose keys are in a directory of its own.
@@ -136,14 +137,10 @@ async fn enrolled_by_lamp(lost: bool) {
         "{attached:?}"
     );
     // What it has stored is what it comes back with.
-    let again = light.says(
-        &["device", "run", "--thing", &light.thing, "--for", "3"],
-        None,
-    );
-    let said = documents(&again);
-    assert_eq!(said[0]["event"], "connected", "{said:?}");
-    assert_eq!(said[0]["certificateId"], new, "{said:?}");
-    let text = format!("{enrolled:?}{again:?}");
+    let device = running::Running::start(&light.thing, &light.keys, &[]);
+    let connected = device.says("connected").await;
+    assert_eq!(connected["certificateId"], new, "{connected}");
+    let text = format!("{enrolled:?}{:?}", device.stop());
     assert!(!text.contains(token.trim()), "the token is shown");
     assert!(
         Path::new(&light.keys)

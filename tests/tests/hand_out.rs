@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Output, Stdio};
+use std::process::Output;
 use std::time::{Duration, Instant};
 
 use lamplighter_tests::cases::{opened, secured};
@@ -13,6 +13,7 @@ use lamplighter_tests::device::unique;
 use lamplighter_tests::inventory::{describe, principals, row, versions};
 use lamplighter_tests::lamp::{documents, lamp};
 use lamplighter_tests::removal::{deleted, ended, operation};
+use lamplighter_tests::running::Running;
 use serde_json::{Value, json};
 
 /// A keys directory, gone when the test is.
@@ -28,10 +29,9 @@ impl Keys {
             .expect("lamp runs")
     }
 
-    /// Is the device for so many seconds; answers what it said.
-    fn run(&self, thing: &str, seconds: &str) -> Vec<Value> {
-        let run = ["device", "run", "--thing", thing, "--for", seconds];
-        documents(&self.lamp(&[&run[..], &["--repeat-every", "2"]].concat()))
+    /// Switches the device on.
+    fn run(&self, thing: &str) -> Running {
+        Running::start(thing, &self.0, &[])
     }
 }
 
@@ -99,21 +99,7 @@ async fn a_light_is_brought_its_new_pair_and_proves_it() {
     let keys = Keys(std::env::temp_dir().join(unique("keys")));
     let first = keys.lamp(&["device", "credentials", &thing]);
     assert!(first.status.success(), "{first:?}");
-    let device = lamp()
-        .args(["device", "run", "--thing", &thing, "--output", "json"])
-        .args([
-            "--for",
-            "40",
-            "--telemetry-every",
-            "0.2",
-            "--repeat-every",
-            "2",
-        ])
-        .arg("--keys-dir")
-        .arg(&keys.0)
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("lamp runs");
+    let device = keys.run(&thing);
 
     let asked = lamp()
         .args(["device", "renew", &thing, "--vault", "--output", "json"])
@@ -137,14 +123,15 @@ async fn a_light_is_brought_its_new_pair_and_proves_it() {
     let again = cloud.api(&Ask::credentials(&thing)).await;
     assert_eq!(again.expect(410)["code"], "NotFound");
 
-    let status = ended(&cloud, &rotation).await;
-    let said = documents(&device.wait_with_output().expect("it ends"));
     assert_eq!(
-        status,
+        ended(&cloud, &rotation).await,
         "DONE",
-        "{said:?} {}",
+        "{:?} {}",
+        device.said(),
         operation(&cloud, &rotation).await
     );
+    device.says("retired").await;
+    let said = device.stop();
     let expected = [
         "connected",
         "handedOut",
@@ -202,8 +189,13 @@ async fn a_light_whose_keys_were_lost_starts_with_the_new_pair() {
     let keys = Keys(std::env::temp_dir().join(unique("keys")));
     let brought = keys.lamp(&["device", "credentials", &thing]);
     assert!(brought.status.success(), "{brought:?}");
-    let said = keys.run(&thing, "25");
-    assert_eq!(ended(&cloud, &rotation).await, "DONE", "{said:?}");
+    let device = keys.run(&thing);
+    assert_eq!(
+        ended(&cloud, &rotation).await,
+        "DONE",
+        "{:?}",
+        device.said()
+    );
     let record = row(&cloud, &format!("DEVICE#{thing}"), "RECORD").await;
     assert_ne!(record["certificateId"]["S"], *old);
 }
@@ -243,8 +235,13 @@ async fn a_light_that_comes_to_make_its_own_key_leaves_none_in_custody() {
             .success()
     );
     let rotation = renewing(&cloud, &thing, &json!({"custody": "device"})).await;
-    let said = keys.run(&thing, "25");
-    assert_eq!(ended(&cloud, &rotation).await, "DONE", "{said:?}");
+    let device = keys.run(&thing);
+    assert_eq!(
+        ended(&cloud, &rotation).await,
+        "DONE",
+        "{:?}",
+        device.said()
+    );
     assert_eq!(key_objects(&cloud, &thing).await, 0);
     let record = row(&cloud, &format!("DEVICE#{thing}"), "RECORD").await;
     assert_eq!(record["custody"]["S"], "device");

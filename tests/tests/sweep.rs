@@ -1,7 +1,7 @@
 //! A sweep finds what is due by day, waits for approval, starts a rotation for
 //! each light, and counts how they end; what failed can be tried again.
 
-use std::process::{Child, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use lamplighter_domain::due;
@@ -15,6 +15,7 @@ use lamplighter_tests::inventory::row;
 use lamplighter_tests::lamp::{documents, lamp};
 use lamplighter_tests::removal::{deleted, ended};
 use lamplighter_tests::rotation::{Event, Light, delivered};
+use lamplighter_tests::running::Running;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
@@ -61,18 +62,6 @@ async fn until(cloud: &Cloud, id: &str, enough: impl Fn(&Value) -> bool) -> Valu
     }
 }
 
-fn run(things: &[String], keys: &str) -> Vec<Child> {
-    let one = |thing: &String| {
-        lamp()
-            .args(["device", "run", "--thing", thing, "--keys-dir", keys])
-            .args(["--for", "40", "--repeat-every", "2", "--output", "json"])
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("lamp runs")
-    };
-    things.iter().map(one).collect()
-}
-
 #[tokio::test]
 async fn a_sweep_renews_what_is_due_and_counts_how_each_rotation_ends() {
     let _turn = TURN.lock().await;
@@ -114,15 +103,12 @@ async fn a_sweep_renews_what_is_due_and_counts_how_each_rotation_ends() {
     commanded("approve", &id, "RUNNING");
     // Lights that came before would have been asked without a sweep.
     until(&cloud, &id, |seen| seen["status"] == "DONE").await;
-    let mut devices = run(&things, keys);
+    let devices = things
+        .each_ref()
+        .map(|thing| Running::start(thing, Path::new(keys), &[]));
     let done = until(&cloud, &id, |seen| seen["renewed"] == 2).await;
     assert_eq!((&done["started"], &done["failed"]), (&2.into(), &0.into()));
-    for device in &mut devices {
-        device.kill().expect("it runs");
-    }
-    for mut device in devices {
-        device.wait().expect("it ends");
-    }
+    drop(devices);
 
     let light = asked_by(&cloud, &id).await;
     deleted(&cloud, &light.thing).await;

@@ -109,8 +109,7 @@ async fn bytes_go_through_until_it_is_closed() {
 
     let (mut proxy, address) = through(file);
     let tcp = TcpStream::connect(address).expect("it listens");
-    tcp.set_read_timeout(Some(Duration::from_secs(20)))
-        .expect("a timeout");
+    tcp.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     assert_eq!(echoed(&tcp, b"x"), b"x");
     let burst: Vec<u8> = (0..1_000_000_u32)
         .map(|n| n.to_le_bytes()[(n % 3) as usize])
@@ -119,8 +118,7 @@ async fn bytes_go_through_until_it_is_closed() {
     // One connection ends, the next one comes.
     drop(tcp);
     let tcp = TcpStream::connect(address).expect("it listens");
-    tcp.set_read_timeout(Some(Duration::from_secs(20)))
-        .expect("a timeout");
+    tcp.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     assert_eq!(echoed(&tcp, b"again"), b"again");
     let connected = &shown(&cloud, &tunnel).await["connected"];
     assert_eq!(*connected, json!({"source": true, "destination": true}));
@@ -136,7 +134,7 @@ async fn bytes_go_through_until_it_is_closed() {
     let _ = (&tcp).read_to_end(&mut rest);
     assert!(rest.is_empty());
     assert_eq!(proxy.wait().expect("it ends").code(), Some(0));
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    light.says("tunnelEnded").await;
     let heard = light.stop();
     let count = |event: &str| heard.iter().filter(|line| line["event"] == event).count();
     let told = [count("tunnel"), count("tunnelStream"), count("tunnelEnded")];
