@@ -249,7 +249,7 @@ async fn taken(tunnel: &Value, api: &Api) -> bool {
 fn closed(tunnel: &Value) -> Failure {
     let [ending, by] = ["ending", "closedBy"].map(|name| output::plain(&tunnel[name]));
     let remedy = match ending.as_str() {
-        "DEVICE_REMOVED" => "Its device was deleted: there is nothing to open a tunnel to.",
+        "DEVICE_REMOVED" => "Ask for another one once there is such a device again.",
         "COMPROMISED" => "Ask for another one when the case is closed.",
         _ => "Ask for another one.",
     };

@@ -47,7 +47,8 @@ impl Drop for Created {
     }
 }
 
-/// A light that runs until it is stopped, or the test has ended.
+/// A light that runs until it is stopped, or the test has ended; for a quarter of
+/// an hour at most, should nobody come to that.
 #[derive(Debug)]
 pub struct Running {
     process: Child,
@@ -60,7 +61,14 @@ impl Running {
         let log = std::env::temp_dir().join(unique("log"));
         let process = lamp()
             .args(["device", "run", "--thing", thing, "--output", "json"])
-            .args(["--telemetry-every", "0.2", "--repeat-every", "2"])
+            .args([
+                "--telemetry-every",
+                "0.2",
+                "--repeat-every",
+                "2",
+                "--for",
+                "900",
+            ])
             .args(options)
             .arg("--keys-dir")
             .arg(keys)

@@ -61,7 +61,6 @@ async fn who_reads_is_told_that_aws_is_silent_before_the_function_ends() {
     let late = cloud.api(&members.clone().trace(&trace)).await;
     let told = late.expect(503);
     assert_eq!(told["code"], "Busy", "{told}");
-    assert_eq!(told["reason"], "AWS did not answer in time", "{told}");
     cloud.api(&members).await.expect(200);
 }
 

@@ -47,7 +47,7 @@ async fn a_device_connects_reports_and_leaves() {
         "--thing",
         &thing,
         "--for",
-        "8",
+        "15",
         "--telemetry-every",
         "0.2",
         "--firmware",
@@ -92,7 +92,7 @@ async fn a_fleet_runs_in_one_process_and_a_stranger_is_refused() {
         "--devices",
         "3",
         "--for",
-        "8",
+        "15",
         "--telemetry-every",
         "0.2",
     ]);

@@ -70,6 +70,8 @@ async fn renewed(issuer: &str) {
     device.says("retired").await;
     let said = device.stop();
     assert!(of(&said, "refused").is_empty(), "{said:?}");
+    let published = of(&said, "stopped")[0]["acknowledged"].as_u64();
+    assert!(published > Some(0), "{said:?}");
     let of_connections = of(&said, "connected").into_iter();
     let mut of_connections: Vec<_> = of_connections.map(|line| &line["certificateId"]).collect();
     of_connections.dedup();

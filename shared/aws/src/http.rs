@@ -83,8 +83,9 @@ pub async fn in_time<T>(
     let left = clock::now().until(deadline).saturating_sub(ANSWER_MILLIS);
     let ended = tokio::time::timeout(Duration::from_millis(left), work).await;
     ended.unwrap_or_else(|_| {
-        let mut failure = Failure::busy("AWS did not answer in time", 1);
-        failure.kind = late;
+        let remedy = "Send the same request again, with the same Idempotency-Key if it had one.";
+        let mut failure = Failure::new(late, "AWS did not answer in time", remedy);
+        failure.retry_after = Some(1);
         Err(failure)
     })
 }

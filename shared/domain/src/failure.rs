@@ -16,7 +16,8 @@ pub enum Kind {
     Denied,
     /// Throttled, unavailable, or in flight: safe to repeat.
     Busy,
-    /// The outcome of a call that may not be repeated is lost.
+    /// Whether it was done is not known: a call that may not be repeated was not
+    /// answered, or there was no time left to see.
     Unknown,
     /// An undo failed for good; a person is needed.
     Stuck,

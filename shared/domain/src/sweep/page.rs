@@ -173,11 +173,11 @@ impl<'a> Page<'a> {
         match standing {
             Standing::Due if !self.sweep.only_failed => Some(0),
             Standing::Failed(last) => Some(last + 1),
-            // Those that were in flight at the end of the walk before this one
-            // have been counted in it.
+            // In a retry it may be one that was counted before the retry began.
             Standing::Begun if !self.sweep.only_failed => {
                 self.progress.started += 1;
                 self.progress.started_in_run += 1;
+                self.room = self.room.saturating_sub(1);
                 None
             }
             Standing::InFlight | Standing::Begun => {

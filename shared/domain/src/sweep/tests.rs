@@ -265,6 +265,11 @@ fn what_a_page_of_a_paused_execution_began_is_counted_once() {
         .unwrap();
     let again = page(&sweep, NOW, &rows);
     assert_eq!(counts(&again.progress), (2, 0, 2));
+
+    // They are of the day's budget too.
+    let rows = [[Standing::Begun; 10], [Standing::Due; 10]].concat();
+    let planned = page(&self::sweep(20, 12), NOW, &rows);
+    assert_eq!((planned.starts.len(), planned.progress.started), (2, 12));
 }
 
 #[test]

@@ -37,6 +37,8 @@ pub struct SweepView<'a> {
 impl<'a> SweepView<'a> {
     /// A sweep as it stands now.
     pub fn new(sweep: &'a Sweep, counts: Counts, now: Moment) -> Self {
+        // What a page began and ended while the sweep was paused is in no page.
+        let started = sweep.progress.started.max(counts.ended());
         let left = sweep.due.saturating_sub(sweep.progress.looked_at);
         let begins = match sweep.status {
             SweepStatus::Running => Some(sweep.progress.next_slot.max(now)),
@@ -52,11 +54,11 @@ impl<'a> SweepView<'a> {
             reason: sweep.reason.as_deref(),
             budget: sweep.budget,
             due: sweep.due,
-            started: sweep.progress.started,
+            started,
             renewed: counts.renewed,
             failed: counts.failed,
             silent: counts.silent,
-            in_flight: sweep.progress.started.saturating_sub(counts.ended()),
+            in_flight: started - counts.ended(),
             carried: if sweep.status.open() {
                 left.saturating_sub(sweep.budget_left())
             } else {
