@@ -39,6 +39,7 @@ PATCHES = [
     "local.mqtt_policies",
     "local.mqtt_websocket",
     "local.mqtt_presence",
+    "local.sts_sessions",
     "local.lambda_latency",
     "local.lambda_environment",
     "local.lambda_trace",
