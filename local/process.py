@@ -104,6 +104,8 @@ def _environment(state: StateDir, port: int, mqtt_port: int) -> dict[str, str]:
         "IOT_MTLS_ENABLED": "1",
         "IOT_MTLS_PORT": str(mqtt_port),
         "LAMBDA_EXECUTOR": "local",
+        # Each has three threads, which look for work ten times a second.
+        "LAMBDA_WARM_TTL_SECONDS": "60",
         "LOG_LEVEL": os.environ.get("LAMPLIGHTER_EMULATOR_LOG", "INFO"),
         "MINISTACK_ACCOUNT_ID": ACCOUNT,
         "MINISTACK_HOST": "127.0.0.1",
