@@ -210,9 +210,7 @@ async fn open(
                 }
                 tokio::time::sleep(ASK_EVERY).await;
             }
-            _ => {
-                return Err(closed(&tunnel));
-            }
+            _ => return Err(closed(&tunnel)),
         }
     };
     let tunnel = keep(tunnel, &arguments.kept, target)?;

@@ -104,6 +104,15 @@ impl Running {
         self.says_what(|line| line["event"] == event).await
     }
 
+    /// Waits until it has said an event so often.
+    pub async fn repeats(&self, event: &str, times: usize) {
+        let started = Instant::now();
+        while of(&self.said(), event).len() < times {
+            assert!(started.elapsed() < PATIENCE, "{:?}", self.said());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     /// Asks it to end (SIGTERM), and waits until it has; answers all that it has
     /// said.
     pub fn stop(mut self) -> Vec<Value> {

@@ -46,12 +46,12 @@ async fn a_running_light_is_cut_off_and_does_not_come_back() {
     let case = secured(&cloud, id).await;
     assert!(!connected(&cloud, &light.thing).await, "{case}");
 
-    device.says("refused").await;
+    device.repeats("refused", 3).await;
     let said = device.stop();
     assert_eq!(of(&said, "connected").len(), 1, "{said:?}");
     // Nor does it with the same certificate later.
     let device = light.run(&[]);
-    device.says("refused").await;
+    device.repeats("refused", 2).await;
     let said = device.stop();
     assert!(of(&said, "connected").is_empty(), "{said:?}");
 

@@ -138,9 +138,11 @@ async fn enrolled_by_lamp(lost: bool) {
     );
     // What it has stored is what it comes back with.
     let device = running::Running::start(&light.thing, &light.keys, &[]);
-    let connected = device.says("connected").await;
-    assert_eq!(connected["certificateId"], new, "{connected}");
-    let text = format!("{enrolled:?}{:?}", device.stop());
+    device.says("connected").await;
+    let said = device.stop();
+    assert_eq!(said[0]["event"], "connected", "{said:?}");
+    assert_eq!(said[0]["certificateId"], new, "{said:?}");
+    let text = format!("{enrolled:?}{said:?}");
     assert!(!text.contains(token.trim()), "the token is shown");
     assert!(
         Path::new(&light.keys)

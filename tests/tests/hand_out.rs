@@ -87,6 +87,17 @@ async fn phase(cloud: &Cloud, thing: &str, phase: &str) {
     }
 }
 
+/// Waits until a rotation has ended, and was not in vain.
+async fn is_done(cloud: &Cloud, rotation: &str, device: &Running) {
+    assert_eq!(
+        ended(cloud, rotation).await,
+        "DONE",
+        "{:?} {}",
+        device.said(),
+        operation(cloud, rotation).await
+    );
+}
+
 fn events(said: &[Value]) -> Vec<&str> {
     let names = said.iter().filter_map(|line| line["event"].as_str());
     names.filter(|name| *name != "disconnected").collect()
@@ -123,13 +134,7 @@ async fn a_light_is_brought_its_new_pair_and_proves_it() {
     let again = cloud.api(&Ask::credentials(&thing)).await;
     assert_eq!(again.expect(410)["code"], "NotFound");
 
-    assert_eq!(
-        ended(&cloud, &rotation).await,
-        "DONE",
-        "{:?} {}",
-        device.said(),
-        operation(&cloud, &rotation).await
-    );
+    is_done(&cloud, &rotation, &device).await;
     device.says("retired").await;
     let said = device.stop();
     let expected = [
@@ -189,13 +194,7 @@ async fn a_light_whose_keys_were_lost_starts_with_the_new_pair() {
     let keys = Keys(std::env::temp_dir().join(unique("keys")));
     let brought = keys.lamp(&["device", "credentials", &thing]);
     assert!(brought.status.success(), "{brought:?}");
-    let device = keys.run(&thing);
-    assert_eq!(
-        ended(&cloud, &rotation).await,
-        "DONE",
-        "{:?}",
-        device.said()
-    );
+    is_done(&cloud, &rotation, &keys.run(&thing)).await;
     let record = row(&cloud, &format!("DEVICE#{thing}"), "RECORD").await;
     assert_ne!(record["certificateId"]["S"], *old);
 }
@@ -235,13 +234,7 @@ async fn a_light_that_comes_to_make_its_own_key_leaves_none_in_custody() {
             .success()
     );
     let rotation = renewing(&cloud, &thing, &json!({"custody": "device"})).await;
-    let device = keys.run(&thing);
-    assert_eq!(
-        ended(&cloud, &rotation).await,
-        "DONE",
-        "{:?}",
-        device.said()
-    );
+    is_done(&cloud, &rotation, &keys.run(&thing)).await;
     assert_eq!(key_objects(&cloud, &thing).await, 0);
     let record = row(&cloud, &format!("DEVICE#{thing}"), "RECORD").await;
     assert_eq!(record["custody"]["S"], "device");

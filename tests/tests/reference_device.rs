@@ -47,7 +47,7 @@ async fn a_device_connects_reports_and_leaves() {
         "--thing",
         &thing,
         "--for",
-        "15",
+        "3",
         "--telemetry-every",
         "0.2",
         "--firmware",
@@ -58,8 +58,10 @@ async fn a_device_connects_reports_and_leaves() {
     let stopped = said.last().expect("a summary");
     assert_eq!(stopped["event"], "stopped", "{said:?}");
     assert_eq!(stopped["connections"], 1, "{said:?}");
-    let told = ["acknowledged", "longestGapMillis"].map(|name| stopped[name].as_u64());
-    assert!(told[0] > Some(0) && told[1].is_some(), "{said:?}");
+    let acknowledged = stopped["acknowledged"].as_u64().expect("a number");
+    assert!(acknowledged > 5, "{said:?}");
+    let gap = stopped["longestGapMillis"].as_u64().expect("a number");
+    assert!(gap < 2000, "{said:?}");
 
     let shadow = Ask::new("GET", format!("/things/{thing}/shadow"));
     let shadow = cloud.aws("iotdata", &shadow).await.expect(200);
@@ -92,7 +94,7 @@ async fn a_fleet_runs_in_one_process_and_a_stranger_is_refused() {
         "--devices",
         "3",
         "--for",
-        "15",
+        "4",
         "--telemetry-every",
         "0.2",
     ]);

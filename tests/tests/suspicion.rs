@@ -60,6 +60,8 @@ async fn a_suspected_certificate_is_replaced_while_the_light_goes_on() {
     assert_ne!(certificate(&cloud, old).await.0, "ACTIVE");
     let said = device.stop();
     assert!(of(&said, "refused").is_empty(), "{said:?}");
+    let gap = said.last().expect("a summary")["longestGapMillis"].as_u64();
+    assert!(gap.is_some_and(|gap| gap < 8000), "{said:?}");
     let closed = lamp().args(["case", "close", id]).output();
     assert!(closed.expect("lamp runs").status.success());
 }
