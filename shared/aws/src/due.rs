@@ -177,11 +177,10 @@ async fn look(table: &Table, row: &Row, sweep: &SweepId, now: Moment) -> Result<
     loop {
         let id = OperationId::of_rotation(&row.thing_name, &row.certificate_id, attempt);
         let operation: Option<Status> = table.get(&Key::operation(&id)).await?;
-        match (standing(attempt, operation.map(|o| o.status)), operation) {
+        let mine = rotation.as_ref().is_some_and(|last| last.is(&id, sweep));
+        let status = operation.map(|operation| operation.status);
+        match (standing(attempt, status, mine), operation) {
             (Standing::Failed(_), Some(_)) => attempt += 1,
-            (Standing::InFlight, _) if rotation.as_ref().is_some_and(|r| r.is(&id, sweep)) => {
-                return Ok(Standing::Begun);
-            }
             (standing, _) => return Ok(standing),
         }
     }

@@ -43,12 +43,14 @@ pub enum Standing {
     Settled,
 }
 
-/// Where a rotation's attempt stands, as far as a sweep minds.
-pub fn standing(attempt: u32, operation: Option<OperationStatus>) -> Standing {
+/// Where a rotation's attempt stands, as far as a sweep minds; `mine`, whether it
+/// counts for that sweep.
+pub fn standing(attempt: u32, operation: Option<OperationStatus>, mine: bool) -> Standing {
     match operation {
         None if attempt == 0 => Standing::Due,
         // The attempt before is the last there was.
         None => Standing::Failed(attempt - 1),
+        Some(OperationStatus::Running | OperationStatus::Undoing) if mine => Standing::Begun,
         Some(OperationStatus::Running | OperationStatus::Undoing) => Standing::InFlight,
         Some(OperationStatus::Done) => Standing::Settled,
         Some(OperationStatus::Compensated | OperationStatus::Failed) => Standing::Failed(attempt),

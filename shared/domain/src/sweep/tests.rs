@@ -205,7 +205,14 @@ fn where_a_rotation_stands() {
         (1, Some(OperationStatus::Compensated), Standing::Failed(1)),
         (0, Some(OperationStatus::Stuck), Standing::Stuck),
     ] {
-        assert_eq!(standing(attempt, operation), expected, "{operation:?}");
+        for mine in [false, true] {
+            let expected = match expected {
+                Standing::InFlight if mine => Standing::Begun,
+                expected => expected,
+            };
+            let found = standing(attempt, operation, mine);
+            assert_eq!(found, expected, "{operation:?} {mine}");
+        }
     }
 }
 
