@@ -181,9 +181,9 @@ pub async fn until_in(cloud: &Cloud, thing: &str, prefix: &str, expected: &[Stri
     .await;
 }
 
-/// Hands a batch of messages to the function, as Lambda does with those of the
-/// queue; answers how many are to come again.
-pub async fn deliver(cloud: &Cloud, bodies: &[Value]) -> usize {
+/// Hands a batch of messages to the function of this output, as Lambda does with
+/// those of its queue; answers how many are to come again.
+pub async fn deliver(cloud: &Cloud, function: &str, bodies: &[Value]) -> usize {
     let records: Vec<_> = bodies
         .iter()
         .enumerate()
@@ -193,7 +193,7 @@ pub async fn deliver(cloud: &Cloud, bodies: &[Value]) -> usize {
             })
         })
         .collect();
-    let function = cloud.stack("EvaluateGroupsFunction");
+    let function = cloud.stack(function);
     let path = format!("/2015-03-31/functions/{function}/invocations");
     let ask = Ask::new("POST", path).text(json!({"Records": records}).to_string());
     let answer = cloud.aws("lambda", &ask).await.expect(200);

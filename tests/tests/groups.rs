@@ -406,9 +406,9 @@ async fn membership_equals_brute_force_whatever_comes_twice_and_in_any_order() {
     println!("{} messages told, {REAL} changes made", told.len());
     stream::iter(told.chunks(BATCH))
         .for_each_concurrent(2, async |batch| {
-            let mut left = deliver(cloud, batch).await;
+            let mut left = deliver(cloud, "EvaluateGroupsFunction", batch).await;
             while left > 0 {
-                left = deliver(cloud, batch).await;
+                left = deliver(cloud, "EvaluateGroupsFunction", batch).await;
             }
         })
         .await;

@@ -2,6 +2,7 @@
 
 use lamplighter_tests::cloud::Cloud;
 use lamplighter_tests::faults;
+use lamplighter_tests::groups::deliver;
 use lamplighter_tests::inventory::{describe, iot};
 use lamplighter_tests::rollout::{
     Lights, answered, executions, happened, started, told, until, wave,
@@ -172,4 +173,17 @@ async fn a_deleted_job_loses_nobody_whom_aws_would_have_tried_again() {
     until(cloud, &job, "paused", |seen| seen["status"] == "PAUSED").await;
     told(cloud, &job, "resume", json!({})).await;
     assert_eq!(wave(cloud, &job, 2, 2).await, all);
+}
+
+#[tokio::test]
+async fn a_deletion_is_noticed_without_a_word_of_its_execution() {
+    let cloud = &Cloud::open();
+    let lights = Lights::new(cloud, 2).await;
+    let job = started(cloud, &lights.blink(lights.all(), json!({"waves": [2]}))).await;
+    let all = wave(cloud, &job, 1, 2).await;
+    let word = json!({"eventType": "THING_EVENT", "operation": "DELETED", "thingName": all[0]});
+    assert_eq!(deliver(cloud, "DispatchJobFunction", &[word]).await, 0);
+    answered(cloud, &all[1], &format!("{job}-w1"), "SUCCEEDED", "").await;
+    let done = until(cloud, &job, "done", |seen| seen["status"] == "DONE").await;
+    assert_eq!(done["counts"]["removed"], 1, "{done}");
 }
